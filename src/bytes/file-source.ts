@@ -1,0 +1,59 @@
+// The file-backed ByteSource: the one place of the library that may import node:fs. A browser uses a Blob-backed
+// source instead.
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { type ByteSource, checkRange } from "./source.ts";
+
+const CHUNK = 1 << 16;
+const CACHED_CHUNKS = 256;
+
+/** Reads a regular file. Small reads are served from a bounded cache of 64 KiB chunks; large ones go straight to the file. */
+export class FileSource implements ByteSource {
+  readonly size: number;
+  private readonly fd: number;
+  private readonly chunks = new Map<number, Uint8Array>();
+
+  /** @throws the system's error (ENOENT, EACCES, EISDIR …) when the file cannot be opened. */
+  constructor(readonly name: string) {
+    this.fd = openSync(name, "r");
+    this.size = fstatSync(this.fd).size;
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    checkRange(this, offset, length);
+    const first = Math.floor(offset / CHUNK);
+    if (length > 0 && length <= CHUNK && Math.floor((offset + length - 1) / CHUNK) === first) {
+      const start = offset - first * CHUNK;
+      return this.chunk(first).subarray(start, start + length);
+    }
+    return this.readFile(offset, length);
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+
+  private chunk(index: number): Uint8Array {
+    let bytes = this.chunks.get(index);
+    if (bytes === undefined) {
+      const offset = index * CHUNK;
+      bytes = this.readFile(offset, Math.min(CHUNK, this.size - offset));
+      if (this.chunks.size >= CACHED_CHUNKS) {
+        const oldest = this.chunks.keys().next().value;
+        if (oldest !== undefined) this.chunks.delete(oldest);
+      }
+      this.chunks.set(index, bytes);
+    }
+    return bytes;
+  }
+
+  private readFile(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const n = readSync(this.fd, bytes, done, length - done, offset + done);
+      if (n === 0) checkRange({ ...this, size: offset + done, name: this.name }, offset, length);
+      done += n;
+    }
+    return bytes;
+  }
+}

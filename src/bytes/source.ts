@@ -1,0 +1,52 @@
+// Where bytes come from: a file, a Blob in a worker, a buffer. The core is synchronous over this interface.
+import { TruncatedError } from "./errors.ts";
+
+export interface ByteSource {
+  /** What messages call it, usually the file's path. */
+  readonly name: string;
+  /** Size in bytes. */
+  readonly size: number;
+  /**
+   * Bytes [offset, offset+length). The result is only lent: do not write to it, copy what must outlive the next call.
+   * @throws TruncatedError when the range is not wholly inside.
+   */
+  read(offset: number, length: number): Uint8Array;
+}
+
+/** A ByteSource over bytes already in memory. */
+export class BufferSource implements ByteSource {
+  readonly size: number;
+  constructor(
+    readonly name: string,
+    private readonly bytes: Uint8Array,
+  ) {
+    this.size = bytes.length;
+  }
+  read(offset: number, length: number): Uint8Array {
+    checkRange(this, offset, length);
+    return this.bytes.subarray(offset, offset + length);
+  }
+}
+
+/** A window of another source, with its own name for messages. */
+export class SubSource implements ByteSource {
+  constructor(
+    readonly name: string,
+    private readonly parent: ByteSource,
+    private readonly start: number,
+    readonly size: number,
+  ) {
+    checkRange(parent, start, size);
+  }
+  read(offset: number, length: number): Uint8Array {
+    checkRange(this, offset, length);
+    return this.parent.read(this.start + offset, length);
+  }
+}
+
+/** Throws TruncatedError unless [offset, offset+length) lies inside the source. */
+export function checkRange(source: ByteSource, offset: number, length: number): void {
+  if (!(offset >= 0 && length >= 0 && offset + length <= source.size)) {
+    throw new TruncatedError(`${source.name}: 0x${Math.max(0, offset).toString(16)}`, length, source.size - offset);
+  }
+}
