@@ -1,0 +1,33 @@
+import { expect, it } from "vitest";
+import { FormatError } from "../bytes/errors.ts";
+import { BufferSource } from "../bytes/source.ts";
+import { openDump } from "./open.ts";
+import { ascii } from "./testing/make-elf.ts";
+
+function bzImage(): Uint8Array {
+  const bytes = new Uint8Array(1024);
+  bytes.set(ascii("MZ"));
+  bytes.set(ascii("HdrS"), 0x202);
+  return bytes;
+}
+
+it.each<[Uint8Array, string]>([
+  [new Uint8Array(0), "an empty file"],
+  [bzImage(), "a Linux kernel image (bzImage)"],
+  [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 0), "zstd-compressed data; unpack it first"],
+  [Uint8Array.of(0x1f, 0x8b, 8, 0), "gzip-compressed data"],
+  [ascii("!<arch>\ndebian-binary"), "a Debian package or ar archive"],
+  [ascii("hello\nworld\n"), "a text file"],
+  [new Uint8Array(9000), "a file that starts with 1024 zero bytes"],
+  [Uint8Array.of(0xde, 0xad, 0xbe, 0xef), "unknown kind (it starts with de ad be ef)"],
+  [ascii("ELF"), "a text file"],
+])("says what a file that is no dump looks like (%#)", (bytes, what) => {
+  const open = () => openDump(new BufferSource("file", bytes));
+  expect(open).toThrow(FormatError);
+  expect(open).toThrow(what);
+});
+
+it("names dump formats that it does not read", () => {
+  expect(() => openDump(new BufferSource("file", ascii("EMiL\x01\0\0\0")))).toThrow("a LiME dump is not supported");
+  expect(() => openDump(new BufferSource("file", ascii("PAGEDU64")))).toThrow("a Windows crash dump is not supported");
+});
