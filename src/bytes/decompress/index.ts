@@ -1,0 +1,49 @@
+// The list of what can be unpacked, by magic: payloads of a bzImage, compressed modules and members of packages.
+import { UnsupportedError } from "../errors.ts";
+import { decompressGzip } from "./gzip.ts";
+import { decompressLz4Legacy } from "./lz4.ts";
+import type { DecompressOptions } from "./output.ts";
+import { decompressXz } from "./xz.ts";
+import { decompressZstd, loadZstd } from "./zstd.ts";
+
+export type { DecompressOptions } from "./output.ts";
+export { DEFAULT_LIMIT } from "./output.ts";
+export { setXzWasm } from "./xz.ts";
+
+export type CodecName = "xz" | "zstd" | "gzip" | "lz4" | "lzma";
+
+interface Codec {
+  readonly name: CodecName;
+  readonly magic: readonly number[];
+  readonly decompress: (packed: Uint8Array, options: DecompressOptions) => Uint8Array;
+}
+
+const codecs: readonly Codec[] = [
+  { name: "xz", magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], decompress: decompressXz },
+  { name: "zstd", magic: [0x28, 0xb5, 0x2f, 0xfd], decompress: decompressZstd },
+  { name: "gzip", magic: [0x1f, 0x8b, 0x08], decompress: decompressGzip },
+  { name: "lz4", magic: [0x02, 0x21, 0x4c, 0x18], decompress: decompressLz4Legacy },
+  // .lzma has no magic of its own: the default properties byte and a dictionary size whose low half is zero
+  { name: "lzma", magic: [0x5d, 0x00, 0x00], decompress: decompressXz },
+];
+
+/** Which codec packed the data that starts with `head` (8 bytes suffice); undefined when none did. */
+export function detectCodec(head: Uint8Array): CodecName | undefined {
+  return codecs.find(({ magic }) => magic.every((byte, i) => head[i] === byte))?.name;
+}
+
+/**
+ * Unpacks the stream at the start of `packed`; bytes behind the stream are left alone.
+ * @throws FormatError (broken data, or more than the limit), TruncatedError, UnsupportedError, MissingError (the
+ *   codec was not prepared: loadCodecs, setXzWasm)
+ */
+export function decompress(codec: CodecName, packed: Uint8Array, options: DecompressOptions): Uint8Array {
+  const found = codecs.find(({ name }) => name === codec);
+  if (found === undefined) throw new UnsupportedError(options.name, `compression ${codec}`);
+  return found.decompress(packed, options);
+}
+
+/** Starts the codecs whose start is asynchronous. Call once before opening files that may be packed with zstd. */
+export async function loadCodecs(): Promise<void> {
+  await loadZstd();
+}
