@@ -31,6 +31,11 @@ export function compareAddresses(a: number, b: number): number {
   return a - b;
 }
 
+/** Bytes from `low` up to `high`; across the halves of the address space it is more than any object spans. */
+function distance(low: number, high: number): number {
+  return low < 0 === high < 0 ? high - low : Number.POSITIVE_INFINITY;
+}
+
 /** nm's order of preference for one address: a global name, then a weak one, then a local one; "A" last. */
 function rank(type: string): number {
   if (type === "A" || type === "a" || type === "?") return 3;
@@ -66,9 +71,9 @@ export abstract class SortedSymbols implements SymbolTable {
     const end = this.upperBound(address);
     if (end === 0) return undefined;
     const start = this.addresses[end - 1];
-    const offset = address - unsignedAddress(start);
-    const next = end < this.count ? unsignedAddress(this.addresses[end]) - unsignedAddress(start) : undefined;
-    if (offset > BigInt(next === undefined ? LAST_REACH : REACH)) return undefined;
+    const offset = distance(start, signedAddress(address));
+    const next = end < this.count ? distance(start, this.addresses[end]) : undefined;
+    if (offset > (next === undefined ? LAST_REACH : REACH)) return undefined;
     let best = end - 1;
     let bestRank = rank(this.typeOf(best));
     for (let i = end - 2; i >= 0 && this.addresses[i] === start; i--) {
@@ -78,8 +83,8 @@ export abstract class SortedSymbols implements SymbolTable {
         bestRank = r;
       }
     }
-    const size = next === undefined || next > BigInt(REACH) ? undefined : Number(next);
-    return { symbol: this.symbol(best), offset: Number(offset), size };
+    const size = next === undefined || next > REACH ? undefined : next;
+    return { symbol: this.symbol(best), offset, size };
   }
 
   at(address: VirtualAddress): KernelSymbol[] {
