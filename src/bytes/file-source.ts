@@ -1,6 +1,7 @@
 // The file-backed ByteSource: the one place of the library that may import node:fs. A browser uses a Blob-backed
 // source instead.
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { TruncatedError } from "./errors.ts";
 import { type ByteSource, checkRange } from "./source.ts";
 
 const CHUNK = 1 << 16;
@@ -46,14 +47,19 @@ export class FileSource implements ByteSource {
     return bytes;
   }
 
-  private readFile(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length);
+  readInto(offset: number, into: Uint8Array): void {
+    checkRange(this, offset, into.length);
     let done = 0;
-    while (done < length) {
-      const n = readSync(this.fd, bytes, done, length - done, offset + done);
-      if (n === 0) checkRange({ ...this, size: offset + done, name: this.name }, offset, length);
+    while (done < into.length) {
+      const n = readSync(this.fd, into, done, into.length - done, offset + done);
+      if (n === 0) throw new TruncatedError(`${this.name}: 0x${offset.toString(16)}`, into.length, done);
       done += n;
     }
+  }
+
+  private readFile(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    this.readInto(offset, bytes);
     return bytes;
   }
 }

@@ -11,6 +11,27 @@ export interface ByteSource {
    * @throws TruncatedError when the range is not wholly inside.
    */
   read(offset: number, length: number): Uint8Array;
+  /**
+   * Fills `into` from `offset`, past any cache: for bulk copies and for small reads that nobody will repeat. Optional;
+   * call the function of this name.
+   * @throws TruncatedError when the range is not wholly inside.
+   */
+  readInto?(offset: number, into: Uint8Array): void;
+}
+
+// What a source without readInto is asked for at a time, so that it never lends a copy of everything.
+const BLOCK = 1 << 20;
+
+/** Fills `into` from the source's bytes at `offset`. @throws TruncatedError when the range is not wholly inside. */
+export function readInto(source: ByteSource, offset: number, into: Uint8Array): void {
+  if (source.readInto !== undefined) {
+    source.readInto(offset, into);
+    return;
+  }
+  checkRange(source, offset, into.length);
+  for (let done = 0; done < into.length; done += BLOCK) {
+    into.set(source.read(offset + done, Math.min(BLOCK, into.length - done)), done);
+  }
 }
 
 /** A ByteSource over bytes already in memory. */
@@ -41,6 +62,10 @@ export class SubSource implements ByteSource {
   read(offset: number, length: number): Uint8Array {
     checkRange(this, offset, length);
     return this.parent.read(this.start + offset, length);
+  }
+  readInto(offset: number, into: Uint8Array): void {
+    checkRange(this, offset, into.length);
+    readInto(this.parent, this.start + offset, into);
   }
 }
 

@@ -2,7 +2,7 @@
 // straight from the file into the caller's buffer.
 import type { PhysicalAddress } from "../bytes/brand.ts";
 import { physicalAddress } from "../bytes/brand.ts";
-import type { ByteSource } from "../bytes/source.ts";
+import { type ByteSource, readInto } from "../bytes/source.ts";
 import { PAGE_SIZE, type PhysicalMemory, type PhysicalRange } from "./types.ts";
 
 /** [physical, physical+length) lies in the file at `offset`. Numbers: x86-64 has at most 52 physical address bits. */
@@ -14,9 +14,6 @@ export interface FileRun {
 
 /** First physical address that no x86-64 machine can have (MAXPHYADDR is at most 52). */
 export const PHYSICAL_LIMIT = 2 ** 52;
-
-// One read from the source at a time, so that a source that must allocate what it lends stays small.
-const BLOCK = 1 << 20;
 
 /** Sorts runs, cuts what an earlier one already holds (elf-paging maps one page thousands of times), joins neighbours. */
 export function mergeRuns(runs: readonly FileRun[]): FileRun[] {
@@ -111,8 +108,8 @@ export class FileRunMemory implements PhysicalMemory {
       if (index >= 0 && at >= this.starts[index]) {
         report();
         const inside = at - this.starts[index];
-        const length = Math.min(into.length - done, this.lengths[index] - inside, BLOCK);
-        into.set(this.source.read(this.offsets[index] + inside, length), done);
+        const length = Math.min(into.length - done, this.lengths[index] - inside);
+        readInto(this.source, this.offsets[index] + inside, into.subarray(done, done + length));
         done += length;
       } else {
         const gap = index < 0 ? Number.POSITIVE_INFINITY : this.starts[index] - at;
