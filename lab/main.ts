@@ -1,0 +1,95 @@
+// The lab's command line: real kernels, real dumps. `npm run lab -- COMMAND`; docs/lab.md tells the whole.
+import { Command, CommanderError } from "commander";
+import { type BootFlags, parseBootFlags } from "./arguments.ts";
+import { LabError, UnavailableError } from "./errors.ts";
+import { flavours } from "./flavours.ts";
+import { cachedKernels, fetchDebugImage, fetchKernel } from "./kernels.ts";
+import { cachedDumps, makeDump } from "./make-dump.ts";
+import { cacheRoot } from "./paths.ts";
+import { guestStates } from "./states.ts";
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const note = (line: string) => process.stderr.write(`lab: ${line}\n`);
+const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+
+const program = new Command("lab")
+  .description("Makes real dumps: Debian kernels under QEMU's software emulation")
+  .exitOverride()
+  .showHelpAfterError();
+
+program
+  .command("fetch")
+  .argument("<kernel>", `one of ${flavours.map(({ alias }) => alias).join(", ")}`)
+  .option("--debug", "also bring its vmlinux with debug information (0.6 GB or more)")
+  .description("bring the newest kernel of a flavour into the cache; prints its folder")
+  .action(async (alias: string, { debug }: { debug?: boolean }) => {
+    const kernel = await fetchKernel(alias, note);
+    note(`${kernel.package} ${kernel.version}, release ${kernel.release}`);
+    if (debug) note(`debug image ${await fetchDebugImage(kernel)}`);
+    print(kernel.folder);
+  });
+
+program
+  .command("boot")
+  .argument("<kernel>")
+  .option("--smp <n>", "CPUs")
+  .option("--mem <mb>", "memory in MiB")
+  .option("--cpu <model>", "QEMU's -cpu")
+  .option("--append <args>", "added to the kernel's command line")
+  .option("--modules <names>", "modules to load, with what they need; comma separated")
+  .option("--state <names>", `what the guest does first: ${Object.keys(guestStates).join(", ")}`)
+  .option("--format <names>", "elf, elf-paging, kdump-zlib (flattened), kdump-plain; comma separated")
+  .option("--snapshots <n>", "how many dumps are taken, half a second apart")
+  .description("boot a kernel, bring it into a state, dump its memory; prints the dump's folder")
+  .action(async (alias: string, flags: BootFlags) => {
+    const options = parseBootFlags(flags);
+    const dump = await makeDump(await fetchKernel(alias, note), options, note);
+    const { facts } = dump;
+    note(`${facts.release}: booted in ${facts.bootSeconds} s, try ${facts.attempts}`);
+    for (const { file, bytes, seconds } of facts.dumps) note(`${file}: ${megabytes(bytes)} in ${seconds} s`);
+    if (facts.modulesMissing.length > 0) note(`not in the package: ${facts.modulesMissing.join(", ")}`);
+    if (facts.modulesFailed.length > 0) note(`not loaded: ${facts.modulesFailed.join(", ")}`);
+    print(dump.folder);
+  });
+
+program
+  .command("list")
+  .description("the flavours, and what the cache holds")
+  .action(() => {
+    const kernels = cachedKernels();
+    for (const { alias, suites } of flavours) {
+      const kernel = kernels.find(({ flavour }) => flavour === alias);
+      const held = kernel ? `${kernel.package} ${kernel.version}` : "not in the cache";
+      print(`${alias.padEnd(12)}${held.padEnd(60)}${suites.join(", ")}`);
+    }
+    for (const { folder, facts } of cachedDumps()) {
+      const size = facts.dumps.reduce((sum, { bytes }) => sum + bytes, 0);
+      print(
+        `${facts.flavour.padEnd(12)}${facts.states.join(",").padEnd(24)}${megabytes(size).padStart(10)}  ${folder}`,
+      );
+    }
+  });
+
+program
+  .command("path")
+  .argument("<kernel>")
+  .description("the folder of a kernel in the cache, without fetching anything")
+  .action((alias: string) => {
+    const kernel = cachedKernels().find(({ flavour }) => flavour === alias);
+    if (!kernel)
+      throw new LabError(`${alias} is not in the cache (${cacheRoot()}); try: npm run lab -- fetch ${alias}`);
+    print(kernel.folder);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else if (error instanceof UnavailableError) {
+    note(`unavailable: ${error.message}`);
+    process.exitCode = 3;
+  } else if (error instanceof LabError) {
+    note(error.message);
+    process.exitCode = 2;
+  } else throw error;
+}
