@@ -34,7 +34,7 @@ const ET_DYN = 3;
 export function unpackKernel(source: ByteSource, options: OpenImageOptions = {}): UnpackedKernel {
   if (isElf(source)) return { container: "vmlinux", elf: source };
   if (isBootImage(source)) return unpackBootImage(source, options);
-  const codec = detectCodec(source.read(0, Math.min(8, source.size)));
+  const codec = detectCodec(source.read(0, Math.min(9, source.size)));
   if (codec === undefined) {
     throw new UnsupportedError(source.name, "a file that is neither a bzImage nor an ELF vmlinux, packed or not,");
   }
@@ -49,7 +49,7 @@ function unpackBootImage(source: ByteSource, options: OpenImageOptions): Unpacke
   const { version } = header;
   const plain = new BufferSource(`${source.name}: vmlinux`, payload);
   if (isElf(plain)) return { container: "bzImage (not packed)", elf: plain, version };
-  const codec = detectCodec(payload.subarray(0, 8));
+  const codec = detectCodec(payload.subarray(0, 9));
   if (codec === undefined) {
     const magic = Array.from(payload.subarray(0, 6), (b) => b.toString(16).padStart(2, "0")).join(" ");
     throw new UnsupportedError(name, `the compression with magic ${magic}`);

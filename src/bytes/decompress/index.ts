@@ -1,16 +1,19 @@
 // The list of what can be unpacked, by magic: payloads of a bzImage, compressed modules and members of packages.
 import { UnsupportedError } from "../errors.ts";
+import { decompressBzip2 } from "./bzip2.ts";
 import { decompressGzip } from "./gzip.ts";
 import { decompressLz4Legacy } from "./lz4.ts";
+import { decompressLzo } from "./lzo.ts";
 import type { DecompressOptions } from "./output.ts";
 import { decompressXz } from "./xz.ts";
 import { decompressZstd, loadZstd } from "./zstd.ts";
 
+export { type NativeGunzip, setNativeGunzip } from "./gzip.ts";
 export type { DecompressOptions } from "./output.ts";
 export { DEFAULT_LIMIT } from "./output.ts";
 export { setXzWasm } from "./xz.ts";
 
-export type CodecName = "xz" | "zstd" | "gzip" | "lz4" | "lzma";
+export type CodecName = "xz" | "zstd" | "gzip" | "lz4" | "lzo" | "bzip2" | "lzma";
 
 interface Codec {
   readonly name: CodecName;
@@ -23,11 +26,13 @@ const codecs: readonly Codec[] = [
   { name: "zstd", magic: [0x28, 0xb5, 0x2f, 0xfd], decompress: decompressZstd },
   { name: "gzip", magic: [0x1f, 0x8b, 0x08], decompress: decompressGzip },
   { name: "lz4", magic: [0x02, 0x21, 0x4c, 0x18], decompress: decompressLz4Legacy },
+  { name: "lzo", magic: [0x89, 0x4c, 0x5a, 0x4f, 0x00, 0x0d, 0x0a, 0x1a, 0x0a], decompress: decompressLzo },
+  { name: "bzip2", magic: [0x42, 0x5a, 0x68], decompress: decompressBzip2 },
   // .lzma has no magic of its own: the default properties byte and a dictionary size whose low half is zero
   { name: "lzma", magic: [0x5d, 0x00, 0x00], decompress: decompressXz },
 ];
 
-/** Which codec packed the data that starts with `head` (8 bytes suffice); undefined when none did. */
+/** Which codec packed the data that starts with `head` (9 bytes suffice); undefined when none did. */
 export function detectCodec(head: Uint8Array): CodecName | undefined {
   return codecs.find(({ magic }) => magic.every((byte, i) => head[i] === byte))?.name;
 }
