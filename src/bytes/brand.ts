@@ -27,3 +27,23 @@ export function addressAdd(address: VirtualAddress, offset: bigint | number): Vi
 export function formatAddress(address: bigint): string {
   return `0x${address.toString(16).padStart(16, "0")}`;
 }
+
+/**
+ * `__START_KERNEL_map`: the kernel image and all modules live in the 2 GiB from here to the top. Code that
+ * handles hundreds of thousands of sites keeps a KernelOffset, a plain number counted from this base.
+ * arch/x86/include/asm/page_64_types.h, every release.
+ */
+export const KERNEL_MAP_BASE = 0xffffffff80000000n as VirtualAddress;
+
+/** Bytes from KERNEL_MAP_BASE: 0 … 0x7fffffff for kernel and module addresses. Never an address by itself. */
+export type KernelOffset = number;
+
+/** The offset of `address` from KERNEL_MAP_BASE; undefined when the address is not in the top 2 GiB. */
+export function toKernelOffset(address: bigint): KernelOffset | undefined {
+  return address >= KERNEL_MAP_BASE && address < 1n << 64n ? Number(address - KERNEL_MAP_BASE) : undefined;
+}
+
+/** The address at an offset from KERNEL_MAP_BASE. */
+export function fromKernelOffset(offset: KernelOffset): VirtualAddress {
+  return virtualAddress(KERNEL_MAP_BASE + BigInt(offset));
+}

@@ -1,0 +1,39 @@
+// The built layer of one object (the core or a module) of this boot: its sections after relocation, at the
+// addresses that they have in the dump. Everything is counted from KERNEL_MAP_BASE (KernelOffset), since
+// tables of hundreds of thousands of sites are walked over it.
+import type { KernelOffset } from "../bytes/brand.ts";
+
+export interface BuiltSection {
+  readonly name: string;
+  /** Where it lies in the dump's memory; for a part that was freed or never kept, an address of its own choosing. */
+  readonly start: KernelOffset;
+  /** Relocated bytes. Lent: whoever patches copies first. */
+  readonly bytes: Uint8Array;
+  /** Instructions (SHF_EXECINSTR). */
+  readonly executable: boolean;
+  /** False when memory no longer holds it (init memory freed after boot). */
+  readonly kept: boolean;
+}
+
+export interface BuiltObject {
+  /** "vmlinux" or the module's name. */
+  readonly name: string;
+  /** Path of the image file. */
+  readonly path: string;
+  /** Names of all loaded sections. */
+  sectionNames(): readonly string[];
+  /** A section by its name, relocated on first use. */
+  section(name: string): BuiltSection | undefined;
+  /** The bytes between two symbols of the image, e.g. __start___jump_table and __stop___jump_table; core only. */
+  between(start: string, stop: string): BuiltSection | undefined;
+  /** Executable sections that memory still holds, ascending. */
+  readonly text: readonly BuiltSection[];
+  /** Executable sections that were freed: name and size. */
+  readonly freed: readonly { readonly name: string; readonly size: number }[];
+  /** The section that covers the offset, relocated. */
+  at(offset: KernelOffset): BuiltSection | undefined;
+  /** The relocation that the build recorded at a place, for `site`: "R_X86_64_32S pv_lock_ops+0x28"; modules only. */
+  relocationAt?(
+    offset: KernelOffset,
+  ): { readonly type: string; readonly symbol: string; readonly addend: number } | undefined;
+}

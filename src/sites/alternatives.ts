@@ -1,0 +1,224 @@
+// Alternatives: instructions replaced by what the CPU's features call for (arch/x86/kernel/alternative.c). Since 6.8
+// paravirt calls are alternatives too (ALT_FLAG_DIRECT_CALL).
+import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
+import { branch32, CALL, hexBytes } from "../x86/encode.ts";
+import { fillNops } from "../x86/nops.ts";
+import { mergeNops, mergeSingleNops, relocateReplacement, relocateSimple } from "./alt-relocate.ts";
+import { type AltTable, altLayout, featureName, readAltTable, siteRun } from "./alt-table.ts";
+import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
+import { decodeIndirect } from "./indirect-call.ts";
+import { mechanismId } from "./mechanisms.ts";
+import { PvSlots } from "./pv-slots.ts";
+import { type LegalForm, SiteArrays, type SlotState } from "./site.ts";
+
+/** Replays alternatives on one object. */
+class Replay {
+  readonly slots: PvSlots;
+  private readonly noop: KernelOffset | undefined;
+  private readonly bug: KernelOffset | undefined;
+
+  constructor(
+    private readonly context: SiteContext,
+    readonly table: AltTable,
+  ) {
+    this.slots = new PvSlots(context);
+    // nop_func since 6.8, x86_nop in newer builds; BUG_func stands in for NULL.
+    this.noop = context.state.symbol("nop_func");
+    this.bug = context.state.symbol("BUG_func");
+  }
+
+  eligible(i: number): boolean {
+    return this.context.kernel.features.has(this.table.feature[i]) !== (this.table.not[i] === 1);
+  }
+
+  /**
+   * The bytes that entry i leaves at its site of `length` bytes; `before` is what stood there. Undefined when the
+   * replacement or a slot cannot be read.
+   */
+  applied(i: number, before: Uint8Array, length: number): Uint8Array | undefined {
+    const { table, context } = this;
+    const at = table.instr[i];
+    const from = table.replacement[i];
+    const size = table.replacementLength[i];
+    const replacement = size === 0 ? new Uint8Array() : context.space.read(from, size);
+    if (replacement === undefined || size > length) return undefined;
+    const out = new Uint8Array(length);
+    out.set(replacement);
+    if (table.directCall[i]) {
+      const call = this.directCall(before, at);
+      if (call === undefined) return undefined;
+      out.set(call.bytes);
+      out.fill(0x90, call.bytes.length);
+      // What follows treats it as the relocated replacement: the CALL leaves it, nothing else can.
+      mergeNops(out, length, context.state.nops);
+      return out;
+    }
+    out.fill(0x90, size);
+    const { nops } = context.state;
+    switch (table.layout) {
+      case 14:
+        relocateReplacement(out, length, at, from, size);
+        mergeNops(out, length, nops);
+        break;
+      case 12:
+        relocateSimple(out, at, from, size, nops);
+        mergeSingleNops(out, length, nops);
+        break;
+      case 13:
+        relocateSimple(out, at, from, size, nops);
+        fillNops(out, size, length - size, nops);
+        break;
+      case 24:
+        // Only a CALL is moved; JMP came with 4.1.
+        if (out[0] === CALL) relocateSimple(out, at, from, size, nops);
+        fillNops(out, size, length - size, nops);
+        break;
+    }
+    return out;
+  }
+
+  /** Padding is improved even where no entry applies. */
+  padded(i: number, before: Uint8Array, length: number): Uint8Array {
+    const out = before.slice(0, length);
+    const { nops } = this.context.state;
+    if (this.table.layout === 14) mergeNops(out, length, nops);
+    else if (this.table.layout === 12) mergeSingleNops(out, length, nops);
+    else if (this.table.layout === 13) {
+      const pad = this.table.padLength[i];
+      if (pad > 1 && pad <= length && out.subarray(length - pad).every((byte) => byte === 0x90)) {
+        fillNops(out, length - pad, pad, nops);
+      }
+    }
+    return out;
+  }
+
+  /** alt_replace_call(): the direct call to what the pv_ops slot of the built `call *disp(%rip)` holds. */
+  private directCall(before: Uint8Array, at: KernelOffset): { slot: KernelOffset; bytes: Uint8Array } | undefined {
+    const branch = decodeIndirect(before, at);
+    if (branch === undefined) return undefined;
+    const value = this.slots.value(branch.slot);
+    if (value === undefined) return undefined;
+    const target = value.target ?? this.bug;
+    if (target === undefined) return undefined;
+    const bytes = target === this.noop ? new Uint8Array() : branch32(CALL, at, target);
+    return { slot: branch.slot, bytes };
+  }
+
+  /** The slot behind a DIRECT_CALL entry, for words. */
+  slotOf(i: number): SlotState | undefined {
+    const built = this.context.space.readBuilt(this.table.instr[i], Math.max(6, this.table.length[i]));
+    const branch = built && decodeIndirect(built, this.table.instr[i]);
+    if (branch === undefined) return undefined;
+    const value = this.slots.value(branch.slot);
+    return {
+      name: this.slots.name(branch.slot),
+      value: value?.target === undefined ? "NULL" : nameOf(this.context, value.target),
+      address: fromKernelOffset(branch.slot),
+    };
+  }
+}
+
+export const applyAlternatives: Mechanism = (context) => {
+  const section = findTable(context.object, ".altinstructions", "__alt_instructions", "__alt_instructions_end");
+  if (section === undefined) return undefined;
+  const layout = altLayout(context, section);
+  if (layout === undefined) {
+    const size = context.kernel.types.sizeOf("struct alt_instr");
+    context.unknown.push({
+      id: "unknown.table",
+      mechanism: "alternatives",
+      object: context.object.name,
+      address: fromKernelOffset(section.start),
+      length: section.bytes.length,
+      what: `.altinstructions: ${size === undefined ? "no known entry size fits" : `entries of ${size} bytes`}`,
+    });
+    return undefined;
+  }
+  const table = readAltTable(section, layout);
+  const replay = new Replay(context, table);
+  const { space } = context;
+  const id = mechanismId("alternatives");
+  const sites = new SiteArrays(table.count);
+  const firstEntry: number[] = [];
+  for (let first = 0; first < table.count; ) {
+    // Since 6.3 nested entries are consecutive and the site is as long as the longest; before, each entry is by itself.
+    const end = siteRun(table, first);
+    let length = 0;
+    for (let i = first; i < end; i++) length = Math.max(length, table.length[i]);
+    firstEntry.push(first);
+    const at = table.instr[first];
+    sites.add(at, length);
+    const before = space.read(at, length);
+    if (before !== undefined) {
+      let bytes: Uint8Array | undefined;
+      if (layout === 14) {
+        let chosen = -1;
+        for (let i = first; i < end; i++) if (replay.eligible(i)) chosen = i;
+        bytes = chosen < 0 ? replay.padded(first, before, length) : replay.applied(chosen, before, length);
+        if (bytes === undefined) {
+          context.problems.push(
+            `alternative at ${nameOf(context, at)}: ${hexBytes(before)} cannot be replayed (${featureName(table, chosen)})`,
+          );
+        }
+      } else {
+        bytes = before.slice();
+        for (let i = first; i < end; i++) {
+          const size = table.length[i];
+          const part = replay.eligible(i) ? replay.applied(i, bytes, size) : replay.padded(i, bytes, size);
+          if (part === undefined) {
+            context.problems.push(`alternative at ${nameOf(context, at)}: its replacement text is not in the image`);
+            continue;
+          }
+          bytes.set(part);
+        }
+      }
+      if (bytes !== undefined) writeChanged(context, at, before, bytes, id);
+    }
+    first = end;
+  }
+  return {
+    mechanism: "alternatives",
+    object: context.object.name,
+    entries: table.count,
+    table: `${section.name} (${layout}-byte entries)`,
+    offsets: sites.offsets,
+    lengths: sites.lengths,
+    describe: (index) => {
+      const first = firstEntry[index];
+      const end = siteRun(table, first);
+      const at = sites.offsets[index];
+      const length = sites.lengths[index];
+      const built = space.readBuilt(at, length) ?? new Uint8Array(length);
+      const forms: LegalForm[] = [{ name: "original instructions", bytes: replay.padded(first, built, length) }];
+      if (hexBytes(forms[0].bytes) !== hexBytes(built)) forms.push({ name: "left as built", bytes: built });
+      const states: string[] = [];
+      let slot: SlotState | undefined;
+      for (let i = first; i < end; i++) {
+        const bytes = replay.applied(i, built, Math.max(length, table.length[i]));
+        if (bytes !== undefined) forms.push({ name: `replacement for ${featureName(table, i)}`, bytes });
+        states.push(`${featureName(table, i)} ${replay.eligible(i) ? "applies" : "does not apply"}`);
+        if (table.directCall[i]) slot = replay.slotOf(i);
+      }
+      return {
+        slot: slot ?? { name: featureName(table, first), value: states[0] ?? "" },
+        reason: states.join("; "),
+        forms,
+        callsFunctions: slot !== undefined || built[0] === 0xff,
+      };
+    },
+  };
+};
+
+/** Credits only bytes that the alternative changed: an entry that does not apply leaves the others' credit alone. */
+function writeChanged(context: SiteContext, at: KernelOffset, before: Uint8Array, after: Uint8Array, id: number): void {
+  let start = -1;
+  const old = before.slice();
+  for (let i = 0; i <= after.length; i++) {
+    const differs = i < after.length && after[i] !== old[i];
+    if (differs && start < 0) start = i;
+    if (!differs && start >= 0) {
+      context.space.write(at + start, after.slice(start, i), id);
+      start = -1;
+    }
+  }
+}

@@ -1,0 +1,113 @@
+// ftrace: the compiler's `call __fentry__` at each function is a NOP unless traced; which, tells the kernel's own record
+// of the site (kernel/trace/ftrace.c, arch/x86/kernel/ftrace.c).
+import { type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import { FTRACE_FL, type FtraceRecords, ftraceRecords, pointerOffset } from "../kernel/ftrace-records.ts";
+import { branch32, CALL, JMP32, rel32Target } from "../x86/encode.ts";
+import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
+import { mechanismId } from "./mechanisms.ts";
+import { type LegalForm, SiteArrays } from "./site.ts";
+
+const LENGTH = 5;
+/** ftrace_call and its kin: calls inside the trampolines' template that lead to the tracer in use. */
+const LABELS = ["ftrace_call", "ftrace_regs_call"] as const;
+
+/** Where an enabled site calls: ftrace_get_addr_curr(). */
+export function tracedTarget(context: SiteContext, records: FtraceRecords, index: number): KernelOffset | undefined {
+  const ip = records.ips[index];
+  const flags = records.flags[index];
+  if ((flags & FTRACE_FL.DIRECT_EN) !== 0) {
+    const direct = records.direct(ip);
+    if (direct !== undefined) return toKernelOffset(direct);
+  }
+  if ((flags & FTRACE_FL.TRAMP_EN) !== 0) {
+    const ops = records.ops.find((each) => each.trampoline !== 0n && each.traces(ip));
+    if (ops !== undefined) return toKernelOffset(ops.trampoline);
+  }
+  const { state } = context;
+  if ((flags & FTRACE_FL.REGS_EN) !== 0) return state.symbol("ftrace_regs_caller");
+  return state.symbol("ftrace_caller");
+}
+
+export const applyFtrace: Mechanism = (context) => {
+  const { object, space, kernel, state } = context;
+  const table = findTable(object, "__mcount_loc", "__start_mcount_loc", "__stop_mcount_loc");
+  const records = ftraceRecords(kernel, context.problems);
+  if (table === undefined || records === undefined) return undefined;
+  const id = mechanismId("ftrace");
+  const view = new DataView(table.bytes.buffer, table.bytes.byteOffset, table.bytes.length);
+  const entries = Math.floor(table.bytes.length / 8);
+  const sites = new SiteArrays(entries + LABELS.length);
+  const nop5 = state.nops.atomic5;
+  for (let i = 0; i < entries; i++) {
+    // An entry of 0 was a weak function: after relocation it is no address of this object, and its call stays.
+    if (view.getUint32(i * 8 + 4, true) !== 0xffffffff) continue;
+    const at = view.getUint32(i * 8, true) - 0x80000000;
+    if (at < 0) continue;
+    sites.add(at, LENGTH);
+    const index = records.indexOf(at);
+    if (index < 0 || space.find(at, LENGTH) === undefined) continue;
+    if ((records.flags[index] & FTRACE_FL.ENABLED) === 0) {
+      space.write(at, nop5, id);
+      continue;
+    }
+    const target = tracedTarget(context, records, index);
+    if (target === undefined) context.problems.push(`the trampoline that traces ${nameOf(context, at)} is unknown`);
+    else space.write(at, branch32(CALL, at, target), id);
+  }
+  const labels = object.name === "vmlinux" ? applyLabels(context, sites, id) : 0;
+  return {
+    mechanism: "ftrace",
+    object: object.name,
+    entries: sites.count - labels,
+    table: "__mcount_loc (8-byte entries)",
+    offsets: sites.offsets,
+    lengths: sites.lengths,
+    describe: (i) => {
+      const at = sites.offsets[i];
+      const index = records.indexOf(at);
+      const built = space.readBuilt(at, LENGTH);
+      const forms: LegalForm[] = [{ name: "NOP (not traced)", bytes: nop5 }];
+      if (built) forms.push({ name: "call __fentry__ left as built", bytes: built });
+      const enabled = index >= 0 && (records.flags[index] & FTRACE_FL.ENABLED) !== 0;
+      const target = enabled ? tracedTarget(context, records, index) : undefined;
+      return {
+        slot: {
+          name: "ftrace record",
+          value: index < 0 ? "none" : `flags 0x${records.flags[index].toString(16).padStart(8, "0")}`,
+        },
+        reason: enabled
+          ? `traced: calls ${target === undefined ? "an unknown trampoline" : nameOf(context, target)}`
+          : "not traced: NOP",
+        forms: forms.filter((form) => enabled || !form.name.startsWith("NOP")),
+        callsFunctions: true,
+      };
+    },
+  };
+};
+
+/** ftrace_call leads to *ftrace_trace_function; ftrace_graph_call (up to 5.10) to ftrace_graph_caller while that is active. */
+function applyLabels(context: SiteContext, sites: SiteArrays, id: number): number {
+  const { space, state, kernel } = context;
+  const before = sites.count;
+  const tracer = pointerOffset(kernel, "ftrace_trace_function");
+  for (const label of LABELS) {
+    const at = state.symbol(label);
+    const built = at === undefined ? undefined : space.readBuilt(at, LENGTH);
+    if (at === undefined || built === undefined || built[0] !== CALL || tracer === undefined) continue;
+    sites.add(at, LENGTH);
+    const bytes = branch32(CALL, at, tracer);
+    if (rel32Target(built, 1, at + LENGTH) !== tracer) space.write(at, bytes, id);
+  }
+  const graph = state.symbol("ftrace_graph_call");
+  const caller = state.symbol("ftrace_graph_caller");
+  const active = kernel.find("ftrace_graph_active");
+  if (graph !== undefined && caller !== undefined && active !== undefined) {
+    const count = kernel.memory.tryRead(active, 4);
+    const built = space.readBuilt(graph, LENGTH);
+    if (built?.[0] === JMP32 && count !== undefined) {
+      sites.add(graph, LENGTH);
+      if (count.some((byte) => byte !== 0)) space.write(graph, branch32(JMP32, graph, caller), id);
+    }
+  }
+  return sites.count - before;
+}

@@ -1,0 +1,66 @@
+// All mechanisms over one object, in the order of the kernel (alternative_instructions(), module_finalize(), then what
+// runs later). Replacement text is patched before it is used, as its bytes are sites too.
+import type { BuiltObject } from "../built/object.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { applyAlternatives } from "./alternatives.ts";
+import type { Mechanism, SiteContext } from "./context.ts";
+import { applyEndbrSealing } from "./endbr.ts";
+import { applyFtrace } from "./ftrace.ts";
+import { applyJumpLabels } from "./jump-labels.ts";
+import { applyParavirt } from "./paravirt.ts";
+import { PatchSpace, patchRegion } from "./patch-space.ts";
+import type { PatchState } from "./patch-state.ts";
+import { applyRetpolines } from "./retpolines.ts";
+import { applyReturns } from "./returns.ts";
+import { applyRuntimeConsts } from "./runtime-consts.ts";
+import type { SiteList, UnknownPart } from "./site.ts";
+import { applySmpLocks } from "./smp-locks.ts";
+import { applyStaticCalls } from "./static-calls.ts";
+
+/**
+ * 5.10 patches paravirt calls last, 6.1 first; in 5.10 these never share bytes with alternatives, so one order serves
+ * both. Static calls and jump labels are written at boot before alternatives and again later: the last writer wins.
+ */
+const ORDER: readonly Mechanism[] = [
+  applyParavirt,
+  applyRetpolines,
+  applyReturns,
+  applyAlternatives,
+  applyEndbrSealing,
+  applySmpLocks,
+  applyRuntimeConsts,
+  applyJumpLabels,
+  applyStaticCalls,
+  applyFtrace,
+];
+
+export interface ReplayedObject {
+  readonly object: BuiltObject;
+  readonly space: PatchSpace;
+  readonly sites: readonly SiteList[];
+  readonly problems: readonly string[];
+  readonly unknown: readonly UnknownPart[];
+}
+
+/** Computes the intended layer of one object. */
+export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchState): ReplayedObject {
+  const regions = object.text.map((section) => patchRegion(section.name, section.start, section.bytes, true));
+  const replacements = object.section(".altinstr_replacement");
+  if (replacements !== undefined && !object.text.some((section) => section.start === replacements.start)) {
+    regions.push(patchRegion(replacements.name, replacements.start, replacements.bytes, false));
+  }
+  const context: SiteContext = {
+    kernel,
+    object,
+    space: new PatchSpace(regions),
+    state,
+    problems: [],
+    unknown: [],
+  };
+  const sites: SiteList[] = [];
+  for (const mechanism of ORDER) {
+    const list = mechanism(context);
+    if (list !== undefined) sites.push(list);
+  }
+  return { object, space: context.space, sites, problems: context.problems, unknown: context.unknown };
+}
