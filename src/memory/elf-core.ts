@@ -1,11 +1,12 @@
 // ELF vmcores: QEMU's dump-guest-memory with and without paging, /proc/vmcore and copies of it. Program headers may
 // number in the ten thousands (a guest with paging), so they are read into typed arrays, not objects.
 import { physicalAddress, virtualAddress } from "../bytes/brand.ts";
-import { type ElfHeader, type ElfNote, readElfHeader, readNotes } from "../bytes/elf.ts";
+import { type ElfHeader, type ElfNote, readElfHeader } from "../bytes/elf.ts";
 import { FormatError } from "../bytes/errors.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { cpuNotes, vmcoreinfoText } from "./cpu-notes.ts";
 import { type FileRun, FileRunMemory, PHYSICAL_LIMIT } from "./file-runs.ts";
+import { notesAt } from "./note-list.ts";
 import type { CpuNote, Dump, PhysicalMemory, VirtualSegment } from "./types.ts";
 
 const ET_NAMES = ["file of no type", "object file", "executable", "shared object", "core"];
@@ -13,8 +14,6 @@ const ET_CORE = 4;
 const PT_LOAD = 1;
 const PT_NOTE = 4;
 const PHDR_SIZE = 56;
-// Notes are some hundred bytes a CPU plus VMCOREINFO of one page; 8,192 CPUs need under 8 MiB.
-const NOTES_LIMIT = 64 << 20;
 const NT_AUXV = 6;
 const NT_FILE = 0x46494c45;
 
@@ -131,7 +130,7 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
       firstCut ||= `0x${offset.toString(16)} (${fileSize} bytes)`;
     }
     if (type === PT_NOTE) {
-      readNotesPart(source, offset, inFile, notes, problems);
+      notes.push(...notesAt(source, offset, inFile, problems));
     } else if (physical + Math.max(inFile, memorySize) > PHYSICAL_LIMIT) {
       unplaced++; // /proc/kcore gives ~0 for memory without a physical address
     } else {
@@ -160,28 +159,4 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
 /** A u64 as a number, rounded above 2^53: only compared with sizes and limits, which such a value always exceeds. */
 function number64(view: DataView, at: number): number {
   return view.getUint32(at + 4, true) * 2 ** 32 + view.getUint32(at, true);
-}
-
-function readNotesPart(source: ByteSource, offset: number, length: number, notes: ElfNote[], problems: string[]): void {
-  const part = `${source.name}: notes at 0x${offset.toString(16)}`;
-  if (length > NOTES_LIMIT) problems.push(`${part}: ${length} bytes claimed, only ${NOTES_LIMIT} read`);
-  const bytes = source.read(offset, Math.min(length, NOTES_LIMIT)).slice();
-  const whole = wholeNotes(bytes);
-  notes.push(...readNotes(bytes.subarray(0, whole), part));
-  if (whole < bytes.length) problems.push(`${part}+0x${whole.toString(16)}: a note runs past the end`);
-}
-
-/** How many bytes of `bytes` are notes that end inside it; a lost tail must not cost the notes before it. */
-function wholeNotes(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  while (bytes.length - at >= 12) {
-    const nameSize = view.getUint32(at, true);
-    const descSize = view.getUint32(at + 4, true);
-    if (nameSize === 0 && descSize === 0 && view.getUint32(at + 8, true) === 0) return bytes.length;
-    const descAt = at + 12 + Math.ceil(nameSize / 4) * 4;
-    if (descAt + descSize > bytes.length) return at;
-    at = Math.min(bytes.length, descAt + Math.ceil(descSize / 4) * 4);
-  }
-  return bytes.length;
 }
