@@ -24,7 +24,7 @@ const DESCRIPTOR_SIZE = 24;
 const PACKED_LIMIT = 2 * PAGE_SIZE;
 const VMCOREINFO_LIMIT = 1 << 20;
 // 32 MiB of pages at most: small reads of a kernel wander over some 20 MiB of data and tables.
-const CACHE_BITS = 13;
+const CACHE_MASK = 8191;
 // A page packed to less is the zero page or like it, which a dump has thousands of: unpacked once.
 const SHARED_SIZE = 64;
 
@@ -92,8 +92,10 @@ class KdumpMemory implements PhysicalMemory {
   private readonly existing: PageBitmap;
   private readonly dumped: PageBitmap;
   private readonly firstRank: number;
-  private readonly tags = new Float64Array(1 << CACHE_BITS).fill(-1);
+  private readonly tags = new Float64Array(CACHE_MASK + 1).fill(-1);
   private readonly pages: Uint8Array[] = [];
+  private readonly shared = new Uint8Array(PAGE_SIZE);
+  private sharedOffset = -1;
   private readonly descriptor = new DataView(new ArrayBuffer(DESCRIPTOR_SIZE));
   private readonly descriptorBytes = new Uint8Array(this.descriptor.buffer);
   private madeRanges: readonly PhysicalRange[] | undefined;
@@ -130,20 +132,26 @@ class KdumpMemory implements PhysicalMemory {
   }
 
   page(pfn: number): Uint8Array | undefined {
+    if (this.tags[pfn & CACHE_MASK] === pfn) return this.pages[pfn & CACHE_MASK];
     return this.find(pfn) ? this.unpacked(pfn) : undefined;
   }
 
-  /** The page of the current descriptor, from the cache or into it. */
+  /** The page of the current descriptor, put into the cache. */
   private unpacked(pfn: number): Uint8Array {
     const offset = this.fieldOffset();
-    // By offset, not frame: all zero pages of a dump share one.
-    const slot = Math.imul(offset >>> 4, 0x9e3779b1) >>> (32 - CACHE_BITS);
-    if (this.tags[slot] !== offset) {
-      this.pages[slot] ??= new Uint8Array(PAGE_SIZE);
-      this.tags[slot] = -1;
-      this.unpack(pfn, offset, this.pages[slot]);
-      this.tags[slot] = offset;
+    if (this.packedSize() <= SHARED_SIZE) {
+      if (this.sharedOffset !== offset) {
+        this.sharedOffset = -1;
+        this.unpack(pfn, offset, this.shared);
+        this.sharedOffset = offset;
+      }
+      return this.shared;
     }
+    const slot = pfn & CACHE_MASK;
+    this.pages[slot] ??= new Uint8Array(PAGE_SIZE);
+    this.tags[slot] = -1;
+    this.unpack(pfn, offset, this.pages[slot]);
+    this.tags[slot] = pfn;
     return this.pages[slot];
   }
 
@@ -169,13 +177,14 @@ class KdumpMemory implements PhysicalMemory {
   }
 
   private copyPage(pfn: number, inside: number, target: Uint8Array): boolean {
-    if (!this.find(pfn)) return false;
-    if (target.length === PAGE_SIZE && this.descriptor.getUint32(8, true) > SHARED_SIZE) {
-      this.unpack(pfn, this.fieldOffset(), target);
-    } else {
-      target.set(this.unpacked(pfn).subarray(inside, inside + target.length));
+    const whole = target.length === PAGE_SIZE && this.tags[pfn & CACHE_MASK] !== pfn;
+    if (whole && this.find(pfn) && this.packedSize() > SHARED_SIZE) {
+      this.unpack(pfn, this.fieldOffset(), target); // bulk reads do not turn the cache over
+      return true;
     }
-    return true;
+    const page = this.page(pfn);
+    if (page !== undefined) target.set(page.subarray(inside, inside + target.length));
+    return page !== undefined;
   }
 
   /** Reads the descriptor of a page; false when the dump does not hold it. */
@@ -189,16 +198,20 @@ class KdumpMemory implements PhysicalMemory {
     if (at + DESCRIPTOR_SIZE > this.source.size) return false;
     this.descriptorBytes.set(this.source.read(at, DESCRIPTOR_SIZE));
     const offset = this.fieldOffset();
-    return offset !== 0 && offset + this.descriptor.getUint32(8, true) <= this.source.size;
+    return offset !== 0 && offset + this.packedSize() <= this.source.size;
   }
 
   private fieldOffset(): number {
     return this.descriptor.getUint32(4, true) * 2 ** 32 + this.descriptor.getUint32(0, true);
   }
 
+  private packedSize(): number {
+    return this.descriptor.getUint32(8, true);
+  }
+
   /** Unpacks the page of the current descriptor. */
   private unpack(pfn: number, offset: number, out: Uint8Array): void {
-    const size = this.descriptor.getUint32(8, true);
+    const size = this.packedSize();
     const flags = this.descriptor.getUint32(12, true);
     const where = () => `${this.source.name}: page frame 0x${pfn.toString(16)} at 0x${offset.toString(16)}`;
     if (size > PACKED_LIMIT) throw new FormatError(where(), `a page packed to ${size} bytes`);
@@ -265,7 +278,7 @@ class KdumpMemory implements PhysicalMemory {
       problems.push(error.message);
       return;
     }
-    const last = this.fieldOffset() + this.descriptor.getUint32(8, true);
+    const last = this.fieldOffset() + this.packedSize();
     if (last > size) {
       problems.push(
         `${name}: the file ends at 0x${size.toString(16)}, its last page at 0x${last.toString(16)}: cut off`,
