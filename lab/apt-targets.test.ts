@@ -66,6 +66,8 @@ describe("parseMadison", () => {
 linux-signed-amd64 | 6.1.192+1 | http://mirror.invalid/debian bookworm/main Sources
 N: nonsense
 `;
-    expect(parseMadison(text)).toEqual([{ package: "linux-image-6.1.0-56-amd64", version: "6.1.192-1" }]);
+    expect(parseMadison(text)).toEqual([
+      { package: "linux-image-6.1.0-56-amd64", version: "6.1.192-1", suite: "bookworm" },
+    ]);
   });
 });

@@ -1,6 +1,7 @@
 // Which mirror this machine's apt uses for Debian. The lab asks that mirror for the other suites too, so no host
 // name stands anywhere in it, and a proxy or a local mirror that the machine needs is used by itself.
 import { LabError } from "./errors.ts";
+import type { PackageVersion } from "./flavours.ts";
 
 /** One index of `apt-get indextargets`: what the lab needs of it. */
 export interface IndexTarget {
@@ -72,13 +73,18 @@ export function sourcesList(mirrors: Mirrors, suites: readonly string[], default
   return lines.join("");
 }
 
-/** Reads what `apt-cache madison` prints: " name | version | origin". Several origins of one version count once. */
-export function parseMadison(text: string): { package: string; version: string }[] {
-  const seen = new Map<string, { package: string; version: string }>();
+/**
+ * Reads what `apt-cache madison` prints: " name | version | URI SUITE/COMPONENT ARCH Packages". A version that several
+ * suites offer counts once, for the first of them.
+ */
+export function parseMadison(text: string): PackageVersion[] {
+  const seen = new Map<string, PackageVersion>();
   for (const line of text.split("\n")) {
     const [name, version, origin] = line.split("|").map((part) => part.trim());
-    if (!name || !version || !origin?.endsWith("Packages")) continue;
-    seen.set(`${name} ${version}`, { package: name, version });
+    const suite = /\s([^\s/]+)\/\S+ \S+ Packages$/.exec(origin ?? "")?.[1];
+    if (name && version && suite && !seen.has(`${name} ${version}`)) {
+      seen.set(`${name} ${version}`, { package: name, version, suite });
+    }
   }
   return [...seen.values()];
 }

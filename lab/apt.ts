@@ -52,7 +52,11 @@ export async function openApt(suites: readonly string[]): Promise<Apt> {
   const complaint = await update(folder, options);
   const madison = async (names: readonly string[]): Promise<PackageVersion[]> => {
     if (names.length === 0) return [];
-    const result = await run("apt-cache", [...options, "madison", ...names], { timeoutSeconds: 120, env: PLAIN });
+    const result = await run("apt-cache", [...options, "madison", ...names], {
+      timeoutSeconds: 120,
+      label: "apt-cache",
+      env: PLAIN,
+    });
     return parseMadison(result.stdout.toString());
   };
   return {
@@ -60,12 +64,17 @@ export async function openApt(suites: readonly string[]): Promise<Apt> {
     versions: madison,
     async offered(namePattern) {
       const args = [...options, "search", "--names-only", namePattern];
-      const found = await run("apt-cache", args, { timeoutSeconds: 120, env: PLAIN });
+      const found = await run("apt-cache", args, { timeoutSeconds: 120, label: "apt-cache", env: PLAIN });
       return madison(found.stdout.toString().match(/^\S+(?= - )/gm) ?? []);
     },
     async download(packages, into, timeoutSeconds = 600) {
       const names = packages.map(({ package: name, version }) => `${name}=${version}`);
-      await run("apt-get", [...options, "-qq", "download", ...names], { timeoutSeconds, cwd: into, env: PLAIN });
+      await run("apt-get", [...options, "-qq", "download", ...names], {
+        timeoutSeconds,
+        label: `apt-get download ${names[0]}`,
+        cwd: into,
+        env: PLAIN,
+      });
       return readdirSync(into)
         .filter((file) => file.endsWith(".deb"))
         .map((file) => join(into, file));
@@ -81,7 +90,12 @@ async function update(folder: string, options: readonly string[]): Promise<strin
   const stamp = join(folder, "updated");
   if (existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_FRESH_SECONDS * 1000) return "";
   const accept = Array.from({ length: 256 }, (_, code) => code);
-  const result = await run("apt-get", [...options, "update"], { timeoutSeconds: 300, env: PLAIN, accept });
+  const result = await run("apt-get", [...options, "update"], {
+    timeoutSeconds: 300,
+    label: "apt-get update",
+    env: PLAIN,
+    accept,
+  });
   const complaint = result.stderr
     .split("\n")
     .filter((line) => /^[EW]:/.test(line))

@@ -15,6 +15,8 @@ const packages: Readonly<Record<string, string>> = {
 
 export interface CommandOptions {
   readonly timeoutSeconds: number;
+  /** What messages call it; the program and its arguments without it. */
+  readonly label?: string;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly input?: Uint8Array;
@@ -43,6 +45,7 @@ export function missingProgram(program: string): LabError {
 export function run(program: string, args: readonly string[], options: CommandOptions): Promise<CommandResult> {
   const limit = options.maxOutputBytes ?? 64 << 20;
   const accept = options.accept ?? [0];
+  const label = options.label ?? `${program} ${args.join(" ").slice(0, 200)}`;
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd: options.cwd,
@@ -54,7 +57,7 @@ export function run(program: string, args: readonly string[], options: CommandOp
     let stderr = "";
     let trouble: LabError | undefined;
     const stop = (why: string) => {
-      trouble ??= new LabError(`${program} ${args[0] ?? ""}: ${why}`);
+      trouble ??= new LabError(`${label}: ${why}`);
       child.kill("SIGKILL");
     };
     const timer = setTimeout(
@@ -80,8 +83,7 @@ export function run(program: string, args: readonly string[], options: CommandOp
       const exitCode = code ?? -1;
       if (trouble) reject(trouble);
       else if (accept.includes(exitCode)) resolve({ stdout: Buffer.concat(stdout), stderr, exitCode });
-      else
-        reject(new LabError(`${program} ${args.join(" ").slice(0, 300)}: exit code ${exitCode}: ${lastLines(stderr)}`));
+      else reject(new LabError(`${label}: exit code ${exitCode}: ${lastLines(stderr)}`));
     });
   });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { compareVersions } from "./debian-version.ts";
-import { choosePackages, findFlavour, flavours, packageParts } from "./flavours.ts";
+import { choosePackages, findFlavour, flavours, packageParts, worthTrying } from "./flavours.ts";
 
 describe("compareVersions", () => {
   // older, newer
@@ -37,7 +37,7 @@ describe("choosePackages", () => {
     { package: "linux-image-7.3~rc7-amd64", version: "7.3~rc7-1" },
     { package: "linux-image-6.1.0-56-arm64", version: "6.1.192-1" },
     { package: "linux-image-amd64", version: "6.1.192-1" },
-  ];
+  ].map((offer) => ({ ...offer, suite: "some" }));
   const choose = (alias: string) => choosePackages(findFlavour(alias)!, offered).map((found) => found.package);
 
   it("puts the newest first and keeps the flavours apart", () => {
@@ -55,6 +55,18 @@ describe("choosePackages", () => {
   it("knows twelve flavours and no other alias", () => {
     expect(flavours).toHaveLength(12);
     expect(findFlavour("6.2")).toBeUndefined();
+  });
+});
+
+describe("worthTrying", () => {
+  it("tries the newest three, then the newest that each suite has", () => {
+    const offers = ["9 new", "8 new", "7 new", "6 new", "5 old", "4 old"].map((offer) => {
+      const [version, suite] = offer.split(" ");
+      return { package: "p", version, suite };
+    });
+    expect(worthTrying(offers).map(({ version }) => version)).toEqual(["9", "8", "7", "5"]);
+    expect(worthTrying(offers.slice(0, 1))).toHaveLength(1);
+    expect(worthTrying([])).toEqual([]);
   });
 });
 

@@ -15,6 +15,7 @@ export interface Flavour {
 export interface PackageVersion {
   readonly package: string;
   readonly version: string;
+  readonly suite: string;
 }
 
 const series: readonly { alias: string; suites: readonly string[]; release: string }[] = [
@@ -45,6 +46,16 @@ export function choosePackages(flavour: Flavour, offered: readonly PackageVersio
   return offered
     .filter((candidate) => flavour.packagePattern.test(candidate.package))
     .sort((a, b) => compareVersions(b.version, a.version) || (a.package < b.package ? 1 : -1));
+}
+
+/**
+ * Which of the packages (newest first) are worth a download, in this order: the newest three, then the newest of each
+ * suite. A suite that is about to vanish lists packages that its pool no longer holds.
+ */
+export function worthTrying(newestFirst: readonly PackageVersion[]): PackageVersion[] {
+  const ofSuites = new Map<string, PackageVersion>();
+  for (const candidate of newestFirst) if (!ofSuites.has(candidate.suite)) ofSuites.set(candidate.suite, candidate);
+  return [...new Set([...newestFirst.slice(0, 3), ...ofSuites.values()])];
 }
 
 /**

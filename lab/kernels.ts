@@ -17,7 +17,15 @@ import { type Apt, openApt } from "./apt.ts";
 import { lastLines, run, unpackSome } from "./command.ts";
 import { compareVersions } from "./debian-version.ts";
 import { LabError, UnavailableError } from "./errors.ts";
-import { choosePackages, type Flavour, findFlavour, flavours, type PackageVersion, packageParts } from "./flavours.ts";
+import {
+  choosePackages,
+  type Flavour,
+  findFlavour,
+  flavours,
+  type PackageVersion,
+  packageParts,
+  worthTrying,
+} from "./flavours.ts";
 import { withLock } from "./lock.ts";
 import { cacheFolder, fillFolder } from "./paths.ts";
 
@@ -35,8 +43,6 @@ export interface Kernel extends KernelFacts {
   readonly folder: string;
 }
 
-/** How many packages are tried, newest first, before the flavour counts as unavailable. */
-const CANDIDATES = 3;
 const RESOLVED_FRESH_SECONDS = 6 * 3600;
 
 /** The flavour of an alias. @throws LabError naming the aliases that exist */
@@ -88,7 +94,7 @@ async function newestKernel(flavour: Flavour, note: (line: string) => void): Pro
   const { apt, candidates } = await withApt(flavour);
   const root = cacheFolder("kernels");
   let trouble = "";
-  for (const candidate of candidates.slice(0, CANDIDATES)) {
+  for (const candidate of worthTrying(candidates)) {
     const folder = join(root, `${candidate.package}_${candidate.version.replaceAll(":", "%3a")}`);
     if (existsSync(join(folder, "kernel.json"))) return readKernel(folder);
     try {

@@ -1,12 +1,26 @@
 // The lab's command line: real kernels, real dumps. `npm run lab -- COMMAND`; docs/lab.md tells the whole.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { Command, CommanderError } from "commander";
-import { type BootFlags, parseBootFlags } from "./arguments.ts";
+import { type BootFlags, parseBootFlags, wholeNumber } from "./arguments.ts";
 import { LabError, UnavailableError } from "./errors.ts";
 import { flavours } from "./flavours.ts";
-import { cachedKernels, fetchDebugImage, fetchKernel } from "./kernels.ts";
-import { cachedDumps, makeDump } from "./make-dump.ts";
+import { cachedKernels, fetchDebugImage, fetchKernel, requireFlavour } from "./kernels.ts";
+import { cachedDumps, findDump, makeDump } from "./make-dump.ts";
+import { matrix, selectRows } from "./matrix.ts";
+import { renderMatrix, totals } from "./matrix-report.ts";
+import { checkout } from "./measure.ts";
 import { cacheRoot } from "./paths.ts";
+import { runMatrix } from "./run-matrix.ts";
 import { guestStates } from "./states.ts";
+
+interface MatrixFlags {
+  readonly only?: string;
+  readonly limit?: string;
+  readonly ci?: boolean;
+  readonly discard?: boolean;
+  readonly write?: string;
+}
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const note = (line: string) => process.stderr.write(`lab: ${line}\n`);
@@ -53,6 +67,32 @@ program
   });
 
 program
+  .command("matrix")
+  .option("--only <pattern>", 'only dumps whose names hold it: "6.1/", "kprobe", "^7*plain$"')
+  .option("--limit <n>", "at most so many dumps")
+  .option("--ci", "only the part that .ci/run has time for")
+  .option("--discard", "delete each dump that this run makes, once it is diagnosed")
+  .option("--write <file>", "write the table there (docs/matrix.md when the whole matrix is run)")
+  .description("diagnose a dump of every kernel in every state; exit status 1 when one does not pass")
+  .action(async (flags: MatrixFlags) => {
+    const limit = wholeNumber("--limit", flags.limit, matrix.length, 1, matrix.length);
+    const rows = selectRows(matrix, flags.only).filter(({ ci }) => ci || !flags.ci);
+    if (rows.length === 0) throw new LabError(`--only "${flags.only}": no dump of the matrix has such a name`);
+    const results = await runMatrix(rows.slice(0, limit), flags.discard === true, {
+      note,
+      done: ({ name, outcome, reason, cost }) =>
+        print(
+          `${outcome.padEnd(12)}${name.padEnd(32)}${cost ? `${cost.cpuSeconds.toFixed(2)} s  ${cost.peakMegabytes.toFixed(0)} MB  ` : ""}${reason}`,
+        ),
+    });
+    print(totals(results));
+    const whole = results.length >= matrix.length;
+    const file = flags.write ?? (whole ? join(checkout, "docs", "matrix.md") : undefined);
+    if (file) writeFileSync(file, renderMatrix(results));
+    if (results.some(({ outcome }) => outcome === "fail" || outcome === "error")) process.exitCode = 1;
+  });
+
+program
   .command("list")
   .description("the flavours, and what the cache holds")
   .action(() => {
@@ -72,13 +112,18 @@ program
 
 program
   .command("path")
-  .argument("<kernel>")
-  .description("the folder of a kernel in the cache, without fetching anything")
-  .action((alias: string) => {
+  .argument("<name>", 'a kernel ("6.1") or a dump of the matrix ("6.1/plain")')
+  .description("its folder in the cache, without fetching or making anything")
+  .action((name: string) => {
+    const row = matrix.find((known) => known.name === name);
+    const alias = row?.flavour ?? requireFlavour(name).alias;
     const kernel = cachedKernels().find(({ flavour }) => flavour === alias);
-    if (!kernel)
-      throw new LabError(`${alias} is not in the cache (${cacheRoot()}); try: npm run lab -- fetch ${alias}`);
-    print(kernel.folder);
+    const folder = row ? kernel && findDump(kernel, row.options)?.folder : kernel?.folder;
+    if (!folder) {
+      const how = row ? `matrix --only '^${name}$'` : `fetch ${name}`;
+      throw new LabError(`${name} is not in the cache (${cacheRoot()}); try: npm run lab -- ${how}`);
+    }
+    print(folder);
   });
 
 try {

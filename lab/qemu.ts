@@ -95,7 +95,8 @@ export class Guest {
       if (marker.test(text)) return seconds;
       if (this.startError) throw this.startError;
       if (ended && text === "") throw new LabError(`${QEMU} ended at once: ${lastLines(this.complaint)}`);
-      if (ended || /Kernel panic - not syncing/.test(text)) {
+      // A CPU that is stuck for a second report (44 s) does not come back.
+      if (ended || /Kernel panic - not syncing|soft lockup[\s\S]*soft lockup/.test(text)) {
         throw new GuestDiedError(`the guest died after ${seconds.toFixed(0)} s: ${lastWords(text)}`);
       }
       if (seconds > timeoutSeconds) {
@@ -143,6 +144,6 @@ export class Guest {
 /** The kernel's last words that tell why it died, or its last line. */
 function lastWords(text: string): string {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
-  const telling = lines.find((line) => /BUG:|Oops|general protection|Kernel panic|unable to handle/.test(line));
+  const telling = lines.find((line) => /BUG:|Oops:|general protection|Kernel panic|unable to handle/.test(line));
   return (telling ?? lines.at(-1) ?? "no output").trim().slice(0, 200);
 }

@@ -1,0 +1,113 @@
+// The matrix: which kernels, in which states, on which CPUs the account of every byte must hold. A table and nothing
+// else; run-matrix.ts makes the dumps and diagnoses them.
+import { type DumpOptions, defaultOptions } from "./dump-types.ts";
+import type { StateName } from "./states.ts";
+
+export interface MatrixRow {
+  /** "6.1/kprobe": flavour and what is special. */
+  readonly name: string;
+  readonly flavour: string;
+  readonly options: DumpOptions;
+  /** In the part that .ci/run runs. */
+  readonly ci: boolean;
+}
+
+/** What each of the four main kernels is tried with. */
+const everyMainKernel: Readonly<Record<string, Partial<DumpOptions>>> = {
+  plain: {},
+  function: state("function"),
+  graph: state("graph"),
+  filter: state("filter"),
+  kprobe: state("kprobe"),
+  "kprobe-int3": state("kprobe-int3"),
+  kretprobe: state("kretprobe"),
+  events: state("events"),
+  "traced-and-probed": { states: ["function", "kprobe", "kretprobe", "events"] },
+  unload: state("unload"),
+  hotplug: state("hotplug"),
+  "1cpu": { cpus: 1 },
+  "1cpu-then-4": { append: "maxcpus=1", states: ["online"] },
+  "mitigations-off": { append: "mitigations=off" },
+  "nokaslr-qemu64": { append: "nokaslr", cpuModel: "qemu64", cpus: 2 },
+  "spectre_v2-lfence": { append: "spectre_v2=retpoline,lfence" },
+  skylake: { cpuModel: "Skylake-Server" },
+  cascadelake: { cpuModel: "Cascadelake-Server" },
+  epyc: { cpuModel: "EPYC" },
+  milan: { cpuModel: "EPYC-Milan" },
+  toggle: { ...state("toggle"), cpus: 2, snapshots: 3 },
+};
+
+/** What only some kernels have, or what is worth it on some only. */
+const single: readonly (readonly [flavour: string, what: string, options: Partial<DumpOptions>])[] = [
+  ["6.1", "4cpu-to-1", state("offline")],
+  ["6.1", "skylake-retbleed-off", { cpuModel: "Skylake-Server", append: "retbleed=off" }],
+  ["6.1", "skylake-ibrs", { cpuModel: "Skylake-Server-IBRS", append: "spectre_v2=ibrs" }],
+  ["6.1", "cascadelake-eibrs", { cpuModel: "Cascadelake-Server", append: "spectre_v2=eibrs" }],
+  ["6.1", "epyc-ibpb", { cpuModel: "EPYC-IBPB", append: "retbleed=ibpb" }],
+  ["6.1", "nopti", { cpuModel: "Skylake-Server", append: "nopti" }],
+  ["6.1", "no-la57", { cpuModel: "max,-la57" }],
+  ["6.1", "nosmap", { append: "nosmap nosmep" }],
+  ["6.1", "kvm", { modules: [...defaultOptions.modules, "kvm", "kvm-amd", "btrfs", "nf_tables"] }],
+  ["6.12", "skylake-call-depth", { cpuModel: "Skylake-Server", append: "retbleed=stuff spectre_v2=retpoline" }],
+  [
+    "6.12",
+    "skylake-call-depth-traced",
+    {
+      cpuModel: "Skylake-Server",
+      append: "retbleed=stuff spectre_v2=retpoline",
+      states: ["function", "kprobe"],
+    },
+  ],
+  ["6.12", "its-stuff", { cpuModel: "Skylake-Server", append: "indirect_target_selection=force" }],
+  ["6.12", "milan-srso", { cpuModel: "EPYC-Milan", append: "spec_rstack_overflow=safe-ret" }],
+  ["6.12", "epyc-unret", { cpuModel: "EPYC", append: "retbleed=unret" }],
+  ["6.12", "icelake", { cpuModel: "Icelake-Server" }],
+  ["6.12", "kvm", { modules: [...defaultOptions.modules, "kvm", "kvm-amd", "btrfs", "nf_tables"] }],
+  ["7", "skylake-call-depth", { cpuModel: "Skylake-Server", append: "retbleed=stuff spectre_v2=retpoline" }],
+  ["7", "its", { cpuModel: "Icelake-Server", append: "indirect_target_selection=force" }],
+  ["5.10", "skylake-retbleed-off", { cpuModel: "Skylake-Server", append: "retbleed=off" }],
+  ["5.10-cloud", "plain", {}],
+  ["6.1-cloud", "plain", {}],
+  ["6.1-cloud", "nokaslr-2cpu", { append: "nokaslr", cpus: 2 }],
+  ["6.12-cloud", "plain", {}],
+  ["7-cloud", "plain", {}],
+  ["7-cloud", "function", state("function")],
+  ["5.10-rt", "plain", {}],
+  ["6.1-rt", "plain", {}],
+  ["6.12-rt", "plain", {}],
+  ["6.12-rt", "kprobe", state("kprobe")],
+  ["7-rt", "plain", {}],
+];
+
+/** The rows that .ci/run has time for: one look at each kernel and at each kind of patching. */
+const inCi = new Set([
+  ...["5.10/plain", "6.1/plain", "6.12/plain", "7/plain"],
+  ...["6.1/traced-and-probed", "6.12/kprobe-int3", "7/events", "5.10/filter"],
+  ...["6.12/skylake-call-depth", "6.12/milan-srso", "6.1-cloud/plain", "6.1/1cpu"],
+]);
+
+function state(name: StateName): Partial<DumpOptions> {
+  return { states: [name] };
+}
+
+function row(flavour: string, what: string, options: Partial<DumpOptions>): MatrixRow {
+  const name = `${flavour}/${what}`;
+  return { name, flavour, options: { ...defaultOptions, ...options }, ci: inCi.has(name) };
+}
+
+/** All rows, kernel by kernel. */
+export const matrix: readonly MatrixRow[] = [
+  ...["5.10", "6.1", "6.12", "7"].flatMap((flavour) => [
+    ...Object.entries(everyMainKernel).map(([what, options]) => row(flavour, what, options)),
+    ...single.filter(([of]) => of === flavour).map(([of, what, options]) => row(of, what, options)),
+  ]),
+  ...single.filter(([of]) => /-/.test(of)).map(([of, what, options]) => row(of, what, options)),
+];
+
+/** The rows whose names hold `pattern` ("6.1/", "kprobe"; "*" stands for anything, "^" and "$" for the ends). */
+export function selectRows(rows: readonly MatrixRow[], pattern: string | undefined): MatrixRow[] {
+  if (pattern === undefined) return [...rows];
+  const source = pattern.replace(/[.+?()[\]{}|\\]/g, "\\$&").replaceAll("*", ".*");
+  const expression = new RegExp(source);
+  return rows.filter(({ name }) => expression.test(name));
+}
