@@ -1,4 +1,4 @@
-// ELF vmcores: QEMU's dump-guest-memory with and without paging, /proc/vmcore and copies of it. Program headers may
+// ELF vmcores: QEMU's dump-guest-memory with and without paging, /proc/vmcore and copies of it (Xen's go to xen-core.ts). Program headers may
 // number in the ten thousands (a guest with paging), so they are read into typed arrays, not objects.
 import { physicalAddress, virtualAddress } from "../bytes/brand.ts";
 import { type ElfHeader, type ElfNote, readElfHeader } from "../bytes/elf.ts";
@@ -8,6 +8,7 @@ import { cpuNotes, vmcoreinfoText } from "./cpu-notes.ts";
 import { type FileRun, FileRunMemory, PHYSICAL_LIMIT } from "./file-runs.ts";
 import { notesAt } from "./note-list.ts";
 import type { CpuNote, Dump, PhysicalMemory, VirtualSegment } from "./types.ts";
+import { openXenCore } from "./xen-core.ts";
 
 const ET_NAMES = ["file of no type", "object file", "executable", "shared object", "core"];
 const ET_CORE = 4;
@@ -34,6 +35,8 @@ export function openElfCore(source: ByteSource): Dump {
     const what = ET_NAMES[header.type] ?? `file of type ${header.type}`;
     throw new FormatError(`${source.name}: ELF header`, `an ELF ${what}, not a memory dump (ELF core)`);
   }
+  // Xen writes sections only; all other cores of machines have program headers.
+  if (header.programHeaderCount === 0 && header.sectionHeaderOffset !== 0) return openXenCore(source, header);
   const problems: string[] = [];
   const loads = readLoads(source, header, problems);
   const { notes } = loads;

@@ -23,7 +23,9 @@ const PTI_USER_HALF = 0x1000n;
  * was in user mode). Empty when no CPU note has a cr3. Levels follow cr4.LA57; without a cr4, 4 and then 5.
  */
 export function pageTableRoots(dump: Dump): PageTableRoot[] {
-  const inUser = (cpu: CpuNote) => (cpu.registers.cs & 3) === 3;
+  // A Xen PV kernel runs in ring 3, has its own tables in cr3 at all times and no page table isolation.
+  const paravirtual = dump.format.startsWith("xen-core-p2m");
+  const inUser = (cpu: CpuNote) => !paravirtual && (cpu.registers.cs & 3) === 3;
   const ordered = [...dump.cpus.filter((cpu) => !inUser(cpu)), ...dump.cpus.filter(inUser)];
   const first: PageTableRoot[] = [];
   const second: PageTableRoot[] = [];
@@ -31,13 +33,14 @@ export function pageTableRoots(dump: Dump): PageTableRoot[] {
     const { cr0, cr3, cr4 } = cpu.registers;
     if (cr3 === undefined || (cr3 & CR3_ADDRESS) === 0n) continue;
     // A CPU that never started has no tables.
-    if ((cr0 !== undefined && (cr0 & CR0_PG) === 0n) || (cr4 !== undefined && (cr4 & CR4_PAE) === 0n)) continue;
+    if (!paravirtual && ((cr0 !== undefined && (cr0 & CR0_PG) === 0n) || (cr4 !== undefined && (cr4 & CR4_PAE) === 0n)))
+      continue;
     const levels: readonly (4 | 5)[] = cr4 === undefined ? [4, 5] : (cr4 & CR4_LA57) !== 0n ? [5] : [4];
     const from = `cr3 of CPU ${cpu.index} (${cpu.source})`;
     const table = cr3 & CR3_ADDRESS;
     for (const level of levels) {
       const self = { root: physicalAddress(table), levels: level, from };
-      if ((table & PTI_USER_HALF) === 0n) {
+      if (paravirtual || (table & PTI_USER_HALF) === 0n) {
         first.push(self);
         continue;
       }
