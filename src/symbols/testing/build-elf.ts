@@ -69,6 +69,7 @@ export function buildElf(
   view.setUint16(60, list.length, true);
   view.setUint16(62, list.length - 1, true);
   list.forEach((section, i) => {
+    // names are looked up now that the symbol table is in the list
     if (section.bytes !== undefined && section.type !== 8) out.set(section.bytes, offsets[i]);
     const at = headers + i * 64;
     view.setUint32(at, nameOffsets[i], true);
