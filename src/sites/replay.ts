@@ -34,10 +34,18 @@ const ORDER: readonly Mechanism[] = [
   applyFtrace,
 ];
 
+/** A place that the kernel was writing at the moment of the dump, and what it may hold in each step. */
+export interface InFlightPoke {
+  readonly start: number;
+  readonly length: number;
+  readonly forms: readonly Uint8Array[];
+}
+
 export interface ReplayedObject {
   readonly object: BuiltObject;
   readonly space: PatchSpace;
   readonly sites: readonly SiteList[];
+  readonly inFlight: readonly InFlightPoke[];
   readonly problems: readonly string[];
   readonly unknown: readonly UnknownPart[];
 }
@@ -62,5 +70,5 @@ export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchSt
     const list = mechanism(context);
     if (list !== undefined) sites.push(list);
   }
-  return { object, space: context.space, sites, problems: context.problems, unknown: context.unknown };
+  return { object, space: context.space, sites, inFlight: [], problems: context.problems, unknown: context.unknown };
 }

@@ -2,7 +2,7 @@
 // X86_FEATURE_RETPOLINE, else inlines the indirect branch, with LFENCE, call-depth or ITS thunks where those are on
 // (arch/x86/kernel/alternative.c, since 5.16 and 5.10.133).
 import type { KernelOffset } from "../bytes/brand.ts";
-import { branch32, CALL, INT3, isJcc32, JMP32, putI32, rel32Target } from "../x86/encode.ts";
+import { CALL, INT3, isJcc32, JMP32, rel32Target } from "../x86/encode.ts";
 import { fillNops } from "../x86/nops.ts";
 import { findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
 import { itsThunkAt } from "./its-thunks.ts";

@@ -15,12 +15,15 @@ export const applySmpLocks: Mechanism = (context) => {
   const sites = new SiteArrays(places.length);
   const id = mechanismId("smp-locks");
   const bytes = new Uint8Array(1);
+  // alternatives_smp_module_add() is given _text … _etext of the core, but only the section .text of a module.
+  const text = context.object.name === "vmlinux" ? undefined : context.object.section(".text");
   let entries = 0;
   for (let i = 0; i < places.length; i++) {
     // The section is padded to a page in vmlinux: a zero offset is no entry (`!*poff`).
     if (places[i] === table.start + i * 4) continue;
     entries++;
     sites.add(places[i], 1);
+    if (text !== undefined && (places[i] < text.start || places[i] >= text.start + text.bytes.length)) continue;
     const current = space.read(places[i], 1);
     if (current === undefined) continue;
     if (state.uniproc && current[0] === LOCK) bytes[0] = DS;

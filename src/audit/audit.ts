@@ -1,0 +1,125 @@
+// The audit of a whole dump: the core and every loaded module, against the images that were found. What has no image, or
+// one of another build, is told as not checked; the rest goes on.
+
+import { BuiltCore } from "../built/core.ts";
+import { BuiltModule } from "../built/module.ts";
+import type { BuiltObject } from "../built/object.ts";
+import { formatAddress } from "../bytes/brand.ts";
+import { PalimpsestError } from "../bytes/errors.ts";
+import type { Unknown } from "../findings/types.ts";
+import type { KernelImage, ModuleImage } from "../image/types.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { KernelModule } from "../kernel/modules.ts";
+import { nearestName } from "../sites/context.ts";
+import { type PatchState, readPatchState } from "../sites/patch-state.ts";
+import { replayObject } from "../sites/replay.ts";
+import type { UnknownPart } from "../sites/site.ts";
+import { kaslrOffsetOf, moduleBuildId } from "./identity.ts";
+import { auditObject, type ObjectAudit } from "./object-audit.ts";
+
+/** Where images come from. Opening may throw a PalimpsestError, which becomes a "not checked". */
+export interface ImageSet {
+  readonly core: KernelImage | undefined;
+  /** Why there is no core image. */
+  readonly coreProblem?: string;
+  module(module: KernelModule): ModuleImage | undefined;
+}
+
+export interface NotChecked {
+  /** "vmlinux", a module's name, or what it is about */
+  readonly object: string;
+  readonly reason: string;
+}
+
+export interface DumpAudit {
+  readonly objects: readonly ObjectAudit[];
+  readonly notChecked: readonly NotChecked[];
+  readonly unknown: readonly Unknown[];
+  readonly state: PatchState;
+  readonly problems: readonly string[];
+}
+
+export interface AuditOptions {
+  /** Called before each object, for progress. */
+  readonly onObject?: (name: string, index: number, count: number) => void;
+  /** Compare with images of another build too. */
+  readonly force?: boolean;
+}
+
+/** Audits the core and all modules. */
+export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOptions = {}): DumpAudit {
+  const problems: string[] = [];
+  const state = readPatchState(kernel, problems);
+  const objects: ObjectAudit[] = [];
+  const notChecked: NotChecked[] = [];
+  const unknown: Unknown[] = [];
+  const count = kernel.modules.length + 1;
+  const audit = (name: string, open: () => BuiltObject): void => {
+    try {
+      const built = open();
+      const replayed = replayObject(kernel, built, state);
+      objects.push(auditObject(kernel, replayed));
+      for (const part of replayed.unknown) unknown.push(unknownFinding(kernel, part));
+      for (const problem of replayed.problems) problems.push(`${name}: ${problem}`);
+    } catch (error) {
+      if (!(error instanceof PalimpsestError)) throw error;
+      notChecked.push({ object: name, reason: error.message });
+    }
+  };
+  options.onObject?.("vmlinux", 0, count);
+  const { core } = images;
+  if (core === undefined) {
+    notChecked.push({ object: "vmlinux", reason: images.coreProblem ?? "no image of this kernel was found" });
+  } else {
+    audit("vmlinux", () => openCore(kernel, core));
+  }
+  kernel.modules.forEach((module, i) => {
+    options.onObject?.(module.name, i + 1, count);
+    if (module.state === "unformed") {
+      notChecked.push({ object: module.name, reason: "it is just being created (MODULE_STATE_UNFORMED)" });
+      return;
+    }
+    audit(module.name, () => openModule(kernel, module, images, options.force ?? false));
+  });
+  return { objects, notChecked, unknown, state, problems };
+}
+
+/** The built layer of the core for this boot. */
+export function openCore(kernel: Kernel, image: KernelImage): BuiltCore {
+  return new BuiltCore(image, {
+    kaslrOffset: kaslrOffsetOf(kernel, image),
+    symbols: kernel.symbols,
+    initFreed: kernel.initFreed,
+  });
+}
+
+/** The built layer of a module. @throws MissingError, FormatError … when its file is missing or another build */
+export function openModule(kernel: Kernel, module: KernelModule, images: ImageSet, force = false): BuiltModule {
+  const image = images.module(module);
+  if (image === undefined) throw new NoImage(`no file of module ${module.name} was found`);
+  const running = moduleBuildId(kernel, module);
+  if (!force && running !== undefined && image.buildId !== undefined && running !== image.buildId) {
+    throw new NoImage(
+      `${image.path} is another build: its build-id is ${image.buildId}, the loaded module's ${running}`,
+    );
+  }
+  return new BuiltModule(kernel, module, image);
+}
+
+class NoImage extends PalimpsestError {
+  readonly kind = "missing";
+}
+
+function unknownFinding(kernel: Kernel, part: UnknownPart): Unknown {
+  return {
+    id: part.id as Unknown["id"],
+    severity: "warning",
+    address: formatAddress(part.address),
+    length: part.length,
+    object: part.object,
+    symbol: part.address >= 0xffffffff80000000n ? nearestName(kernel, Number(part.address - 0xffffffff80000000n)) : "",
+    title: `${part.mechanism}: ${part.what}`,
+    mechanism: part.mechanism,
+    notes: ["It is left out of the account; sites of this mechanism may show up as foreign bytes."],
+  };
+}

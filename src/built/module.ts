@@ -1,0 +1,261 @@
+// A module as its loader had it before any patching: the .ko's sections at the addresses that the dump's sect_attrs
+// tell, relocated as apply_relocate_add() does (arch/x86/kernel/module.c). The per-CPU section is linked at
+// mod->percpu, not at its own address (percpu_modalloc(), simplify_symbols() in kernel/module/main.c).
+import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import type { ElfSection } from "../bytes/elf.ts";
+import { MissingError } from "../bytes/errors.ts";
+import { R_X86_64, type Relocations, readRela, relaFor } from "../image/rela.ts";
+import type { ModuleImage } from "../image/types.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { KernelModule } from "../kernel/modules.ts";
+import { type ElfSymbols, readElfSymbols, SHN_ABS, SHN_UNDEF } from "../symbols/elf-symbols.ts";
+import { signedAddress } from "../symbols/sorted-symbols.ts";
+import { exportedSymbol } from "./exports.ts";
+import type { BuiltObject, BuiltSection } from "./object.ts";
+
+const SHF_ALLOC = 2;
+const SHF_EXECINSTR = 4;
+const SHT_NOBITS = 8;
+/** KERNEL_MAP_BASE as a signed number: addresses are handled as signed doubles here, exact for all that a kernel has. */
+const BASE = -(2 ** 31);
+const TWO32 = 2 ** 32;
+const TYPE_NAMES: Readonly<Record<number, string>> = {
+  [R_X86_64.R64]: "R_X86_64_64",
+  [R_X86_64.PC32]: "R_X86_64_PC32",
+  [R_X86_64.PLT32]: "R_X86_64_PLT32",
+  [R_X86_64.R32]: "R_X86_64_32",
+  [R_X86_64.R32S]: "R_X86_64_32S",
+  [R_X86_64.PC64]: "R_X86_64_PC64",
+};
+
+/** Sections of the loader's init part (module_init_section()): freed after a module's init function. */
+const isInit = (name: string): boolean => name.startsWith(".init");
+
+export class BuiltModule implements BuiltObject {
+  readonly name: string;
+  readonly path: string;
+  readonly text: readonly BuiltSection[];
+  readonly freed: readonly { readonly name: string; readonly size: number }[];
+  /** Symbols that nothing in the dump defines: their relocations stand as 0 and are told. */
+  readonly unresolved = new Set<string>();
+  private readonly symbols: ElfSymbols;
+  private readonly addresses = new Map<number, number>();
+  private readonly done = new Map<number, BuiltSection>();
+  private readonly values = new Map<number, number>();
+
+  /** @throws FormatError, TruncatedError (a broken .ko), MissingError (stripped of its symbols) */
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly module: KernelModule,
+    private readonly image: ModuleImage,
+  ) {
+    this.name = module.name;
+    this.path = image.path;
+    const { elf } = image;
+    const symbols = readElfSymbols(elf.source, elf.sections);
+    if (symbols === undefined) throw new MissingError(`the symbol table of ${image.path}`);
+    this.symbols = symbols;
+    for (const section of elf.sections) {
+      if ((section.flags & SHF_ALLOC) === 0) continue;
+      const address = module.sections.get(section.name);
+      if (address !== undefined) this.addresses.set(section.index, signedAddress(address));
+    }
+    this.placeRest();
+    const text: BuiltSection[] = [];
+    const freed: { name: string; size: number }[] = [];
+    for (const section of elf.sections) {
+      if ((section.flags & (SHF_ALLOC | SHF_EXECINSTR)) !== (SHF_ALLOC | SHF_EXECINSTR) || section.size === 0) continue;
+      if (this.isKept(section)) {
+        const built = this.section(section.name);
+        if (built !== undefined) text.push(built);
+      } else {
+        freed.push({ name: section.name, size: section.size });
+      }
+    }
+    text.sort((a, b) => a.start - b.start);
+    this.text = [...text, ...this.padding(text)].sort((a, b) => a.start - b.start);
+    this.freed = freed;
+  }
+
+  sectionNames(): readonly string[] {
+    return this.image.elf.sections
+      .filter((section) => (section.flags & SHF_ALLOC) !== 0)
+      .map((section) => section.name);
+  }
+
+  section(name: string): BuiltSection | undefined {
+    const section = this.image.elf.section(name);
+    return section === undefined || section.type === SHT_NOBITS ? undefined : this.relocate(section);
+  }
+
+  between(): undefined {
+    return undefined;
+  }
+
+  at(offset: KernelOffset): BuiltSection | undefined {
+    const address = offset + BASE;
+    for (const section of this.image.elf.sections) {
+      const start = this.addresses.get(section.index);
+      if (start === undefined || section.type === SHT_NOBITS) continue;
+      if (address >= start && address < start + section.size && !(isInit(section.name) && !this.isKept(section))) {
+        return this.relocate(section);
+      }
+    }
+    return undefined;
+  }
+
+  relocationAt(offset: KernelOffset): { type: string; symbol: string; addend: number } | undefined {
+    const built = this.at(offset);
+    const section = built && this.image.elf.section(built.name);
+    const rela = section && this.relocations(section);
+    if (built === undefined || rela === undefined) return undefined;
+    const at = offset - built.start;
+    for (let i = 0; i < rela.count; i++) {
+      if (rela.offsets[i] !== at) continue;
+      const row = rela.symbols[i];
+      const name = this.symbols.name(row) || (this.image.elf.sections[this.symbols.sections[row]]?.name ?? "");
+      return {
+        type: TYPE_NAMES[rela.types[i]] ?? `R_X86_64 type ${rela.types[i]}`,
+        symbol: name,
+        addend: rela.addends[i],
+      };
+    }
+    return undefined;
+  }
+
+  /** Sections without a recorded address (empty, or left out of sect_attrs) are put where nothing lies. */
+  private placeRest(): void {
+    let free = BASE;
+    for (const section of this.image.elf.sections) {
+      if ((section.flags & SHF_ALLOC) === 0 || this.addresses.has(section.index)) continue;
+      this.addresses.set(section.index, free);
+      free += (section.size + 4095) & ~4095;
+    }
+  }
+
+  private isKept(section: ElfSection): boolean {
+    const start = this.module.sections.get(section.name);
+    if (start === undefined) return false;
+    const inside = (base: bigint, size: number): boolean =>
+      start >= base && start + BigInt(section.size) <= base + BigInt(size);
+    if (inside(this.module.text.base, this.module.text.size) && !isInit(section.name)) return true;
+    // While a module is being loaded its init part is still there.
+    return (
+      this.module.state === "coming" &&
+      this.module.regions.some((region) => region.kind.startsWith("init") && inside(region.base, region.size))
+    );
+  }
+
+  /** The loader zeroes a module's text area before it copies the sections: gaps and the tail must be zero. */
+  private padding(text: readonly BuiltSection[]): BuiltSection[] {
+    const base = toKernelOffset(this.module.text.base);
+    if (base === undefined) return [];
+    const out: BuiltSection[] = [];
+    const end = base + this.module.text.size;
+    let at = base;
+    const gap = (to: number): void => {
+      if (to > at) {
+        out.push({ name: "(padding)", start: at, bytes: new Uint8Array(to - at), executable: true, kept: true });
+      }
+    };
+    for (const section of text) {
+      if (section.start < base || section.start >= end) continue;
+      gap(section.start);
+      at = Math.max(at, section.start + section.bytes.length);
+    }
+    gap(end);
+    return out;
+  }
+
+  private relocations(section: ElfSection): Relocations | undefined {
+    const rela = relaFor(this.image.elf, section);
+    return rela && readRela(this.image.elf, rela);
+  }
+
+  private relocate(section: ElfSection): BuiltSection {
+    const known = this.done.get(section.index);
+    if (known) return known;
+    const start = this.addresses.get(section.index) ?? BASE;
+    const bytes = this.image.elf.bytes(section).slice();
+    const rela = this.relocations(section);
+    if (rela !== undefined) this.applyRelocations(bytes, start, rela);
+    const built: BuiltSection = {
+      name: section.name,
+      start: start - BASE,
+      bytes,
+      executable: (section.flags & SHF_EXECINSTR) !== 0,
+      kept: !isInit(section.name) || this.isKept(section),
+    };
+    this.done.set(section.index, built);
+    return built;
+  }
+
+  private applyRelocations(bytes: Uint8Array, start: number, rela: Relocations): void {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let i = 0; i < rela.count; i++) {
+      const at = rela.offsets[i];
+      const value = this.value(rela.symbols[i]) + rela.addends[i];
+      switch (rela.types[i]) {
+        case R_X86_64.PC32:
+        case R_X86_64.PLT32:
+          if (at + 4 <= bytes.length) view.setInt32(at, (value - start - at) | 0, true);
+          break;
+        case R_X86_64.R32:
+        case R_X86_64.R32S:
+          if (at + 4 <= bytes.length) view.setInt32(at, low32(value), true);
+          break;
+        case R_X86_64.R64:
+          if (at + 8 <= bytes.length) put64(view, at, value);
+          break;
+        case R_X86_64.PC64:
+          if (at + 8 <= bytes.length) put64(view, at, value - start - at);
+          break;
+      }
+    }
+  }
+
+  /** st_value after simplify_symbols(), as a signed number. */
+  private value(row: number): number {
+    let value = this.values.get(row);
+    if (value === undefined) {
+      value = this.resolve(row);
+      this.values.set(row, value);
+    }
+    return value;
+  }
+
+  private resolve(row: number): number {
+    const { symbols, image, module } = this;
+    const section = symbols.sections[row];
+    if (section === SHN_ABS) return symbols.values[row];
+    if (section !== SHN_UNDEF) {
+      const name = image.elf.sections[section]?.name;
+      if (name === ".data..percpu") return signedAddress(module.percpu) + symbols.values[row];
+      return (this.addresses.get(section) ?? BASE) + symbols.values[row];
+    }
+    const name = symbols.name(row);
+    if (name === "") return 0;
+    const address = exportedSymbol(this.kernel, name, module.name);
+    if (address === undefined) {
+      this.unresolved.add(name);
+      return 0;
+    }
+    return signedAddress(address);
+  }
+
+  /** Address of one of the module's sections, for messages. */
+  sectionAddress(name: string): bigint | undefined {
+    const section = this.section(name);
+    return section && fromKernelOffset(section.start);
+  }
+}
+
+function low32(value: number): number {
+  return (value - Math.floor(value / TWO32) * TWO32) | 0;
+}
+
+function put64(view: DataView, at: number, value: number): void {
+  const high = Math.floor(value / TWO32);
+  view.setUint32(at, (value - high * TWO32) >>> 0, true);
+  view.setInt32(at + 4, high, true);
+}
