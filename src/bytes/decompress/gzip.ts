@@ -4,9 +4,12 @@
 import { Inflate } from "fflate";
 import { Cursor } from "../cursor.ts";
 import { FormatError, PalimpsestError, TruncatedError } from "../errors.ts";
+import { BufferSource, type ByteSource } from "../source.ts";
 import { type DecompressOptions, OutputBuffer } from "./output.ts";
 
 const STEP = 256 * 1024;
+/** Room for a long file name and extra field. */
+const HEADER_MAX = 128 * 1024;
 const HAS_CRC = 2;
 const HAS_EXTRA = 4;
 const HAS_NAME = 8;
@@ -35,29 +38,43 @@ export function decompressGzip(packed: Uint8Array, options: DecompressOptions): 
       // Broken, too large, or the host's gunzip is stricter about what follows: the code below finds out.
     }
   }
-  const start = skipHeader(packed, options.name);
-  const inflate = new Inflate((chunk) => out.append(chunk));
-  let lastGrown = start;
-  try {
-    // fflate does not say that the stream has ended; two steps without output mean it has.
-    for (let at = start; at < packed.length && at <= lastGrown + 2 * STEP; at += STEP) {
-      const before = out.length;
-      inflate.push(packed.subarray(at, at + STEP), false);
-      if (out.length > before) lastGrown = at;
-    }
-    inflate.push(new Uint8Array(), true); // throws when the stream has not ended
-  } catch (error) {
-    if (error instanceof PalimpsestError) throw error;
-    const problem = error instanceof Error ? error.message : String(error);
-    if (problem === "unexpected EOF")
-      throw new TruncatedError(`${options.name}: gzip`, packed.length + 1, packed.length);
-    throw new FormatError(options.name, `broken gzip data (${problem})`);
-  }
+  const source = new BufferSource(options.name, packed);
+  const walk = gzipChunks(source);
+  let step = walk.next();
+  for (; !step.done; step = walk.next()) out.append(step.value);
   const bytes = out.finish();
-  if (!hasTrailer(packed, Math.max(start, lastGrown - STEP), bytes)) {
+  if (!hasTrailer(packed, Math.max(0, step.value - STEP), bytes)) {
     throw new FormatError(options.name, "broken gzip data (its checksum does not follow)");
   }
   return bytes;
+}
+
+/**
+ * The same piece by piece, for what is too large to be held; here the checksum is not verified.
+ * @returns where the last step with output started
+ */
+export function* gzipChunks(packed: ByteSource): Generator<Uint8Array, number> {
+  const start = skipHeader(packed.read(0, Math.min(packed.size, HEADER_MAX)), packed.name);
+  const ready: Uint8Array[] = [];
+  const inflate = new Inflate((chunk) => {
+    if (chunk.length > 0) ready.push(chunk);
+  });
+  let lastGrown = start;
+  try {
+    // fflate does not say that the stream has ended; two steps without output mean it has.
+    for (let at = start; at < packed.size && at <= lastGrown + 2 * STEP; at += STEP) {
+      inflate.push(packed.read(at, Math.min(STEP, packed.size - at)).slice(), false);
+      if (ready.length > 0) lastGrown = at;
+      yield* ready.splice(0);
+    }
+    inflate.push(new Uint8Array(), true); // throws when the stream has not ended
+    yield* ready.splice(0);
+  } catch (error) {
+    if (error instanceof PalimpsestError || !(error instanceof Error)) throw error;
+    if (error.message !== "unexpected EOF") throw new FormatError(packed.name, `broken gzip data (${error.message})`);
+    throw new TruncatedError(`${packed.name}: gzip`, packed.size + 1, packed.size);
+  }
+  return lastGrown;
 }
 
 function skipHeader(packed: Uint8Array, name: string): number {

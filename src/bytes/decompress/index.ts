@@ -1,12 +1,13 @@
 // The list of what can be unpacked, by magic: payloads of a bzImage, compressed modules and members of packages.
 import { UnsupportedError } from "../errors.ts";
+import type { ByteSource } from "../source.ts";
 import { decompressBzip2 } from "./bzip2.ts";
-import { decompressGzip } from "./gzip.ts";
+import { decompressGzip, gzipChunks } from "./gzip.ts";
 import { decompressLz4Legacy } from "./lz4.ts";
 import { decompressLzo } from "./lzo.ts";
 import type { DecompressOptions } from "./output.ts";
-import { decompressXz } from "./xz.ts";
-import { decompressZstd, loadZstd } from "./zstd.ts";
+import { decompressXz, xzChunks } from "./xz.ts";
+import { decompressZstd, loadZstd, zstdChunks } from "./zstd.ts";
 
 export { type NativeGunzip, setNativeGunzip } from "./gzip.ts";
 export type { DecompressOptions } from "./output.ts";
@@ -14,6 +15,8 @@ export { DEFAULT_LIMIT } from "./output.ts";
 export { setXzWasm } from "./xz.ts";
 
 export type CodecName = "xz" | "zstd" | "gzip" | "lz4" | "lzo" | "bzip2" | "lzma";
+
+const STEP = 1024 * 1024;
 
 interface Codec {
   readonly name: CodecName;
@@ -46,6 +49,19 @@ export function decompress(codec: CodecName, packed: Uint8Array, options: Decomp
   const found = codecs.find(({ name }) => name === codec);
   if (found === undefined) throw new UnsupportedError(options.name, `compression ${codec}`);
   return found.decompress(packed, options);
+}
+
+/**
+ * The unpacked stream piece by piece, for archives that are too large to be held. A chunk is lent until the next is
+ * asked for. Codecs that cannot do so unpack at once, up to the usual limit.
+ * @param codec undefined when the source is not packed
+ */
+export function* unpackChunks(codec: CodecName | undefined, packed: ByteSource): Generator<Uint8Array, void> {
+  if (codec === "xz" || codec === "lzma") yield* xzChunks(packed);
+  else if (codec === "zstd") yield* zstdChunks(packed);
+  else if (codec === "gzip") yield* gzipChunks(packed);
+  else if (codec !== undefined) yield decompress(codec, packed.read(0, packed.size), { name: packed.name });
+  else for (let at = 0; at < packed.size; at += STEP) yield packed.read(at, Math.min(STEP, packed.size - at));
 }
 
 /** Starts the codecs whose start is asynchronous. Call once before opening files that may be packed with zstd. */

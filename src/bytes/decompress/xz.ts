@@ -3,6 +3,7 @@
 // called here and the host says where the .wasm file's bytes come from.
 import createLZMA from "node-liblzma/wasm/liblzma.js";
 import { FormatError, MissingError, TruncatedError, UnsupportedError } from "../errors.ts";
+import { BufferSource, type ByteSource } from "../source.ts";
 import { type DecompressOptions, OutputBuffer } from "./output.ts";
 
 /** The part of Emscripten's module object that is used; 64-bit arguments are split into low and high halves. */
@@ -15,11 +16,18 @@ interface Liblzma {
   _lzma_end(stream: number): void;
 }
 
+/** `stream`: address of the lzma_stream, with the two windows behind it. */
+interface Decoder {
+  readonly lzma: Liblzma;
+  readonly stream: number;
+}
+
 const LZMA_OK = 0;
 const LZMA_STREAM_END = 1;
 const LZMA_MEM_ERROR = 5;
 const LZMA_MEMLIMIT_ERROR = 6;
 const LZMA_OPTIONS_ERROR = 8;
+const LZMA_BUF_ERROR = 10;
 const LZMA_RUN = 0;
 const LZMA_FINISH = 3;
 const STREAM_SIZE = 96;
@@ -32,7 +40,7 @@ const KEEP_HEAP = 16 * 1024 * 1024;
 
 let provide: (() => Uint8Array) | undefined;
 let compiled: WebAssembly.Module | undefined;
-let kept: { lzma: Liblzma; stream: number } | undefined;
+let kept: Decoder | undefined;
 
 /**
  * Says where the bytes of the package's file "node-liblzma/wasm/liblzma.wasm" come from: a file in Node, fetched
@@ -42,8 +50,11 @@ export function setXzWasm(source: () => Uint8Array): void {
   provide = source;
 }
 
-function start(): { lzma: Liblzma; stream: number } {
-  if (kept !== undefined) return kept;
+/** The decoder kept from the last stream, or a new one. It is the caller's alone until put back into `kept`. */
+function startLiblzma(): Decoder {
+  const idle = kept;
+  kept = undefined;
+  if (idle !== undefined) return idle;
   if (compiled === undefined) {
     if (provide === undefined) {
       throw new MissingError("the xz decompressor", "setXzWasm() takes node-liblzma/wasm/liblzma.wasm");
@@ -63,37 +74,48 @@ function start(): { lzma: Liblzma; stream: number } {
   const lzma = target as unknown as Liblzma;
   const stream = lzma._malloc(STREAM_SIZE + INPUT_WINDOW + OUTPUT_WINDOW);
   if (stream === 0) throw new MissingError("memory for the xz decompressor");
-  kept = { lzma, stream };
-  return kept;
+  return { lzma, stream };
 }
 
 /** Unpacks one .xz stream (and any that follow it directly) or one .lzma file. What follows it is left alone. */
 export function decompressXz(packed: Uint8Array, options: DecompressOptions): Uint8Array {
   const out = new OutputBuffer(options, packed.length);
-  let consumed = decodeStream(packed, options.name, out);
-  while (isXzStream(packed, consumed)) consumed += decodeStream(packed.subarray(consumed), options.name, out);
+  for (const chunk of xzChunks(new BufferSource(options.name, packed))) out.append(chunk);
   return out.finish();
 }
 
-function isXzStream(bytes: Uint8Array, at: number): boolean {
-  return bytes[at] === 0xfd && bytes[at + 1] === 0x37 && bytes[at + 2] === 0x7a && bytes[at + 3] === 0x58;
+/**
+ * The same piece by piece, for what is too large to be held. Each chunk is lent until the next is asked for.
+ */
+export function* xzChunks(packed: ByteSource): Generator<Uint8Array, void> {
+  let consumed = 0;
+  do consumed = yield* streamChunks(packed, consumed);
+  while (isXzStream(packed, consumed));
 }
 
-/** @returns packed bytes consumed */
-function decodeStream(packed: Uint8Array, name: string, out: OutputBuffer): number {
-  const { lzma, stream } = start();
+function isXzStream(packed: ByteSource, at: number): boolean {
+  if (at + 4 > packed.size) return false;
+  const bytes = packed.read(at, 4);
+  return bytes[0] === 0xfd && bytes[1] === 0x37 && bytes[2] === 0x7a && bytes[3] === 0x58;
+}
+
+/** @returns where the stream ends */
+function* streamChunks(packed: ByteSource, start: number): Generator<Uint8Array, number> {
+  const decoder = startLiblzma();
+  const { lzma, stream } = decoder;
+  const { name } = packed;
   const input = stream + STREAM_SIZE;
   const output = input + INPUT_WINDOW;
   lzma.HEAPU8.fill(0, stream, stream + STREAM_SIZE);
-  const open = isXzStream(packed, 0) ? lzma._lzma_stream_decoder : lzma._lzma_auto_decoder;
+  const open = isXzStream(packed, start) ? lzma._lzma_stream_decoder : lzma._lzma_auto_decoder;
   check(open(stream, MEMORY_LIMIT, 0, 0), name);
-  let fed = 0;
+  let fed = start;
   try {
     for (;;) {
       // The heap may have grown, and its buffer changed, in any call.
       let fields = new DataView(lzma.HEAPU8.buffer, stream, STREAM_SIZE);
-      if (fields.getUint32(4, true) === 0 && fed < packed.length) {
-        const part = packed.subarray(fed, fed + INPUT_WINDOW);
+      if (fields.getUint32(4, true) === 0 && fed < packed.size) {
+        const part = packed.read(fed, Math.min(INPUT_WINDOW, packed.size - fed));
         lzma.HEAPU8.set(part, input);
         fields.setUint32(0, input, true);
         fields.setUint32(4, part.length, true);
@@ -101,22 +123,22 @@ function decodeStream(packed: Uint8Array, name: string, out: OutputBuffer): numb
       }
       fields.setUint32(16, output, true);
       fields.setUint32(20, OUTPUT_WINDOW, true);
-      const result = lzma._lzma_code(stream, fed < packed.length ? LZMA_RUN : LZMA_FINISH);
+      const result = lzma._lzma_code(stream, fed < packed.size ? LZMA_RUN : LZMA_FINISH);
       fields = new DataView(lzma.HEAPU8.buffer, stream, STREAM_SIZE);
       const produced = OUTPUT_WINDOW - fields.getUint32(20, true);
-      out.append(lzma.HEAPU8.subarray(output, output + produced));
-      if (result === LZMA_STREAM_END) return fed - fields.getUint32(4, true);
       const left = fields.getUint32(4, true);
-      if (result === LZMA_OK && (produced > 0 || left > 0 || fed < packed.length)) continue;
-      if (left === 0 && fed === packed.length && (result === LZMA_OK || result === 10)) {
-        throw new TruncatedError(`${name}: xz stream`, packed.length + 1, packed.length);
+      if (produced > 0) yield lzma.HEAPU8.subarray(output, output + produced);
+      if (result === LZMA_STREAM_END) return fed - left;
+      if (result === LZMA_OK && (produced > 0 || left > 0 || fed < packed.size)) continue;
+      if (left === 0 && fed === packed.size && (result === LZMA_OK || result === LZMA_BUF_ERROR)) {
+        throw new TruncatedError(`${name}: xz stream`, packed.size - start + 1, packed.size - start);
       }
       check(result, name);
       throw new FormatError(name, "the xz stream stands still");
     }
   } finally {
     lzma._lzma_end(stream);
-    if (lzma.HEAPU8.length > KEEP_HEAP) kept = undefined;
+    if (lzma.HEAPU8.length <= KEEP_HEAP) kept = decoder;
   }
 }
 
