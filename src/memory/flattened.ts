@@ -153,8 +153,7 @@ class FlattenedSource implements ByteSource {
     if (offset >= this.starts[i] && offset + length <= this.ends[i]) {
       return this.parent.read(this.from[i] + offset - this.starts[i], length);
     }
-    // Gaps inside are the padding that nobody wrote; but a length that only gaps back must not be reserved.
-    if (!(this.starts[i] < offset + length)) throw this.nothing(offset, length);
+    this.checkWhole(i, offset, length);
     const bytes = new Uint8Array(length);
     this.fill(offset, bytes, i);
     return bytes;
@@ -163,13 +162,20 @@ class FlattenedSource implements ByteSource {
   readInto(offset: number, into: Uint8Array): void {
     checkRange(this, offset, into.length);
     const i = this.runAt(offset);
-    if (!(this.starts[i] < offset + into.length)) throw this.nothing(offset, into.length);
-    into.fill(0);
+    this.checkWhole(i, offset, into.length);
     this.fill(offset, into, i);
   }
 
-  private nothing(offset: number, length: number): TruncatedError {
-    return new TruncatedError(`${this.name}: no flattened record at 0x${offset.toString(16)}`, length, 0);
+  /** A gap is an error, not zeros: a lost record must not become data. Nothing is reserved before this holds. */
+  private checkWhole(first: number, offset: number, length: number): void {
+    const end = offset + length;
+    let have = offset;
+    for (let i = first; have < end; i++) {
+      if (!(i < this.starts.length && this.starts[i] <= have)) {
+        throw new TruncatedError(`${this.name}: no flattened record at 0x${have.toString(16)}`, end - have, 0);
+      }
+      have = this.ends[i];
+    }
   }
 
   private fill(offset: number, into: Uint8Array, first: number): void {

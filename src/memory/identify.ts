@@ -1,8 +1,11 @@
 // What a file is by its first bytes: which reader to take, or, when it is no dump, what to tell the user that it is.
+import { TruncatedError } from "../bytes/errors.ts";
 import type { ByteSource } from "../bytes/source.ts";
 
 /** Dump formats that are told by magic. */
 export type DumpKind = "elf" | "kdump" | "flattened" | "lime" | "avml" | "diskdump" | "windows";
+
+const MAGIC_LENGTH = 16;
 
 interface Magic {
   readonly bytes: string;
@@ -50,7 +53,7 @@ const OTHERS: readonly (Magic & { what: string })[] = [
 
 /** The dump format that the magic tells, undefined when it tells none. */
 export function dumpKind(source: ByteSource): DumpKind | undefined {
-  const head = start(source);
+  const head = source.read(0, Math.min(MAGIC_LENGTH, source.size));
   return DUMPS.find((magic) => matches(head, magic))?.kind;
 }
 
@@ -68,7 +71,12 @@ export function describeFile(source: ByteSource): string {
 }
 
 function start(source: ByteSource): Uint8Array {
-  return source.read(0, Math.min(1024, source.size));
+  try {
+    return source.read(0, Math.min(1024, source.size));
+  } catch (error) {
+    if (!(error instanceof TruncatedError)) throw error;
+    return source.read(0, Math.min(MAGIC_LENGTH, source.size)); // the first record of a flattened file may be short
+  }
 }
 
 function matches(head: Uint8Array, { bytes, at = 0 }: Magic): boolean {

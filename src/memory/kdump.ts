@@ -88,6 +88,16 @@ function vmcoreinfoOf(source: ByteSource, part: FilePart | undefined, problems: 
   }
 }
 
+/** A page whose bytes the file does not have (cut off, a flattened record lost) is absent; `problems` tells why. */
+function unlessCut(unpack: () => Uint8Array | undefined): Uint8Array | undefined {
+  try {
+    return unpack();
+  } catch (error) {
+    if (error instanceof TruncatedError) return undefined;
+    throw error;
+  }
+}
+
 class KdumpMemory implements PhysicalMemory {
   private readonly existing: PageBitmap;
   private readonly dumped: PageBitmap;
@@ -133,7 +143,7 @@ class KdumpMemory implements PhysicalMemory {
 
   page(pfn: number): Uint8Array | undefined {
     if (this.tags[pfn & CACHE_MASK] === pfn) return this.pages[pfn & CACHE_MASK];
-    return this.find(pfn) ? this.unpacked(pfn) : undefined;
+    return unlessCut(() => (this.find(pfn) ? this.unpacked(pfn) : undefined));
   }
 
   /** The page of the current descriptor, put into the cache. */
@@ -178,13 +188,18 @@ class KdumpMemory implements PhysicalMemory {
 
   private copyPage(pfn: number, inside: number, target: Uint8Array): boolean {
     const whole = target.length === PAGE_SIZE && this.tags[pfn & CACHE_MASK] !== pfn;
-    if (whole && this.find(pfn) && this.packedSize() > SHARED_SIZE) {
-      this.unpack(pfn, this.fieldOffset(), target); // bulk reads do not turn the cache over
-      return true;
-    }
-    const page = this.page(pfn);
+    const page = whole ? unlessCut(() => this.unpackInto(pfn, target)) : this.page(pfn);
+    if (page === target) return true;
     if (page !== undefined) target.set(page.subarray(inside, inside + target.length));
     return page !== undefined;
+  }
+
+  /** A whole page straight to where it is wanted: bulk reads do not turn the cache over. */
+  private unpackInto(pfn: number, target: Uint8Array): Uint8Array | undefined {
+    if (!this.find(pfn)) return undefined;
+    if (this.packedSize() <= SHARED_SIZE) return this.unpacked(pfn);
+    this.unpack(pfn, this.fieldOffset(), target);
+    return target;
   }
 
   /** Reads the descriptor of a page; false when the dump does not hold it. */
@@ -242,7 +257,7 @@ class KdumpMemory implements PhysicalMemory {
   }
 
   private inflateAt(offset: number, size: number, out: Uint8Array, where: () => string): number {
-    const packed = this.source.read(offset, size);
+    const packed = this.source.read(offset, size); // outside the try: what is cut off is not broken
     try {
       return this.inflate(packed, out);
     } catch (error) {
@@ -274,8 +289,8 @@ class KdumpMemory implements PhysicalMemory {
     try {
       this.descriptorBytes.set(this.source.read(end - DESCRIPTOR_SIZE, DESCRIPTOR_SIZE));
     } catch (error) {
-      if (!(error instanceof PalimpsestError)) throw error;
-      problems.push(error.message);
+      if (!(error instanceof TruncatedError)) throw error;
+      problems.push(`${name}: page descriptors: the last of ${count} is not there: cut off`);
       return;
     }
     const last = this.fieldOffset() + this.packedSize();

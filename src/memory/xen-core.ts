@@ -28,7 +28,7 @@ interface XenHeader {
  * @throws FormatError when it has not Xen's sections, TruncatedError when one is cut: the frame list is at the end
  */
 export function openXenCore(source: ByteSource, header: ElfHeader): Dump {
-  const sections = new Map(readSections(source, header).map((section) => [section.name, section]));
+  const sections = new Map(sectionsOf(source, header).map((section) => [section.name, section]));
   const pages = sections.get(".xen_pages");
   const noteSection = sections.get(".note.Xen");
   if (pages === undefined || noteSection === undefined) {
@@ -57,6 +57,17 @@ export function openXenCore(source: ByteSource, header: ElfHeader): Dump {
     header: { xenGuest: paravirtual ? "PV" : "HVM", ...xenVersion(notes) },
     problems,
   };
+}
+
+function sectionsOf(source: ByteSource, header: ElfHeader): ElfSection[] {
+  try {
+    return readSections(source, header);
+  } catch (error) {
+    if (!(error instanceof TruncatedError)) throw error;
+    // The list of frames and the names lie behind the pages: without them no page has an address.
+    const where = `${source.name}: section names of a core that ends at 0x${source.size.toString(16)}`;
+    throw new TruncatedError(where, error.wanted, error.available);
+  }
 }
 
 function checkInside(source: ByteSource, section: ElfSection): void {
