@@ -1,5 +1,5 @@
 // What one diagnosis said, reduced to a row; and the rows as the table of docs/matrix.md.
-import type { Cost } from "./measure.ts";
+import type { Cost, Measured } from "./measure.ts";
 
 export interface MatrixResult {
   readonly name: string;
@@ -8,6 +8,8 @@ export interface MatrixResult {
   /** Why it is no pass: one line. */
   readonly reason: string;
   readonly release: string;
+  /** What the boot chose against the errata that change code: see `mitigationsOf`. */
+  readonly mitigations: string;
   readonly verdicts: Readonly<Record<string, number>>;
   readonly findings: number;
   readonly cost: Cost | undefined;
@@ -15,19 +17,35 @@ export interface MatrixResult {
 
 const verdictNames = ["built", "patched", "equivalent", "inFlight", "stale", "foreign", "absent"] as const;
 
+/** The vulnerabilities whose mitigations rewrite code, with a short name each. */
+const shown = {
+  spectre_v2: "v2",
+  retbleed: "retbleed",
+  indirect_target_selection: "its",
+  spec_rstack_overflow: "srso",
+};
+
+/**
+ * The mitigations that a boot really chose, from its sysfs files: software emulation lacks some CPU features, and a boot
+ * option that needs them is then ignored.
+ */
+export function mitigationsOf(vulnerabilities: Readonly<Record<string, string>>): string {
+  return Object.entries(shown)
+    .map(([file, name]) => [name, vulnerabilities[file]?.replace(/^Mitigation: /, "").split(";")[0] ?? "Not affected"])
+    .filter(([, choice]) => choice !== "Not affected")
+    .map(([name, choice]) => `${name}: ${choice}`)
+    .join("; ");
+}
+
 /**
  * Judges what `diagnose --json` printed for one dump. It passes when the command found nothing: no stale and no
  * foreign byte, no finding at all, every object checked.
  */
 export function judge(
-  name: string,
-  release: string,
-  exitCode: number,
-  stdout: string,
-  stderr: string,
-  cost: Cost,
+  dump: { readonly name: string; readonly release: string; readonly mitigations: string },
+  { exitCode, stdout, stderr, cost }: Measured,
 ): MatrixResult {
-  const row = { name, release, cost, verdicts: {}, findings: 0 };
+  const row = { ...dump, cost, verdicts: {}, findings: 0 };
   let report: unknown;
   try {
     report = JSON.parse(stdout);
@@ -84,10 +102,11 @@ export function totals(results: readonly MatrixResult[]): string {
 
 /** The document: totals, then one line a dump. */
 export function renderMatrix(results: readonly MatrixResult[]): string {
-  const columns = ["dump", "kernel", ...verdictNames, "findings", "CPU s", "MB", "outcome"];
+  const columns = ["dump", "kernel", "mitigations", ...verdictNames, "findings", "CPU s", "MB", "outcome"];
   const cells = (result: MatrixResult) => [
     result.name,
     result.release,
+    result.mitigations,
     ...verdictNames.map((verdict) => (result.cost ? (result.verdicts[verdict] ?? 0).toLocaleString("en") : "")),
     result.cost ? String(result.findings) : "",
     result.cost?.cpuSeconds.toFixed(2) ?? "",
@@ -112,7 +131,7 @@ passes when nothing at all was found in it, since each of these kernels is healt
 ${most((c) => c.peakMegabytes).toFixed(0)} MB for one dump.
 
 | ${columns.join(" | ")} |
-|${columns.map((_, index) => (index < 2 || index === columns.length - 1 ? "---" : "--:")).join("|")}|
+|${columns.map((_, index) => (index < 3 || index === columns.length - 1 ? "---" : "--:")).join("|")}|
 ${results.map((result) => `| ${cells(result).join(" | ")} |`).join("\n")}
 `;
 }

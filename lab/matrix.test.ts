@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { findFlavour } from "./flavours.ts";
 import { matrix, selectRows } from "./matrix.ts";
-import { judge, type MatrixResult, renderMatrix, totals } from "./matrix-report.ts";
+import { judge, type MatrixResult, mitigationsOf, renderMatrix, totals } from "./matrix-report.ts";
 import { parseCost } from "./measure.ts";
 
 describe("the matrix", () => {
@@ -34,6 +34,7 @@ describe("the matrix", () => {
   });
 });
 
+const dump = { name: "6.1/plain", release: "6.1.0", mitigations: "v2: Retpolines" };
 const cost = { wallSeconds: 1.5, cpuSeconds: 1.25, peakMegabytes: 300 };
 const report = (verdicts: object, more: object = {}) =>
   JSON.stringify({ schema: "palimpsest/diagnose/1", account: { verdicts }, findings: [], notChecked: [], ...more });
@@ -53,7 +54,7 @@ describe("judge", () => {
     [0, "[]", "error", "exit code 0, schema undefined"],
     [0, '{"schema": "other/1"}', "error", 'exit code 0, schema "other/1"'],
   ])("exit code %i, %s: %s", (exitCode, stdout, outcome, reason) => {
-    expect(judge("6.1/plain", "6.1.0", exitCode, stdout, "warning\npalimpsest: cannot\n", cost)).toMatchObject({
+    expect(judge(dump, { exitCode, stdout, stderr: "warning\npalimpsest: cannot\n", cost })).toMatchObject({
       outcome,
       reason,
     });
@@ -61,7 +62,7 @@ describe("judge", () => {
 });
 
 describe("renderMatrix", () => {
-  const pass = judge("6.1/plain", "6.1.0", 0, report({ built: 1200, patched: 30 }), "", cost);
+  const pass = judge(dump, { exitCode: 0, stdout: report({ built: 1200, patched: 30 }), stderr: "", cost });
   const gone: MatrixResult = {
     ...pass,
     name: "5.10/plain",
@@ -73,12 +74,27 @@ describe("renderMatrix", () => {
   it("counts outcomes and bytes and has a line for each dump", () => {
     expect(totals([pass, gone])).toBe("1 of 2 pass, 1 unavailable");
     const text = renderMatrix([pass, gone]);
-    expect(text).toContain("| 6.1/plain | 6.1.0 | 1,200 | 30 | 0 | 0 | 0 | 0 | 0 | 0 | 1.25 | 300 | pass |");
+    expect(text).toContain(
+      "| 6.1/plain | 6.1.0 | v2: Retpolines | 1,200 | 30 | 0 | 0 | 0 | 0 | 0 | 0 | 1.25 | 300 | pass |",
+    );
     expect(text).toContain("**unavailable** a / b |");
     expect(text).toContain("At most 1.25 s of CPU and\n300 MB");
   });
   it("renders no rows", () => {
     expect(renderMatrix([])).toContain("0 of 0 pass");
+  });
+});
+
+describe("mitigationsOf", () => {
+  it("keeps what changes code and what this boot needed", () => {
+    const vulnerabilities = {
+      spectre_v2: "Mitigation: Retpolines; STIBP: disabled; RSB filling",
+      retbleed: "Mitigation: Stuffing",
+      meltdown: "Mitigation: PTI",
+      indirect_target_selection: "Not affected",
+    };
+    expect(mitigationsOf(vulnerabilities)).toBe("v2: Retpolines; retbleed: Stuffing");
+    expect(mitigationsOf({})).toBe("");
   });
 });
 

@@ -41,9 +41,7 @@ const everyMainKernel: Readonly<Record<string, Partial<DumpOptions>>> = {
 const single: readonly (readonly [flavour: string, what: string, options: Partial<DumpOptions>])[] = [
   ["6.1", "4cpu-to-1", state("offline")],
   ["6.1", "skylake-retbleed-off", { cpuModel: "Skylake-Server", append: "retbleed=off" }],
-  ["6.1", "skylake-ibrs", { cpuModel: "Skylake-Server-IBRS", append: "spectre_v2=ibrs" }],
   ["6.1", "cascadelake-eibrs", { cpuModel: "Cascadelake-Server", append: "spectre_v2=eibrs" }],
-  ["6.1", "epyc-ibpb", { cpuModel: "EPYC-IBPB", append: "retbleed=ibpb" }],
   ["6.1", "nopti", { cpuModel: "Skylake-Server", append: "nopti" }],
   ["6.1", "no-la57", { cpuModel: "max,-la57" }],
   ["6.1", "nosmap", { append: "nosmap nosmep" }],

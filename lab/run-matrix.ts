@@ -6,7 +6,7 @@ import { LabError, UnavailableError } from "./errors.ts";
 import { fetchKernel } from "./kernels.ts";
 import { findDump, makeDump } from "./make-dump.ts";
 import type { MatrixRow } from "./matrix.ts";
-import { judge, type MatrixResult } from "./matrix-report.ts";
+import { judge, type MatrixResult, mitigationsOf } from "./matrix-report.ts";
 import { palimpsest } from "./measure.ts";
 
 const DIAGNOSE_TIMEOUT_SECONDS = 120;
@@ -47,16 +47,25 @@ async function runRow(row: MatrixRow, discard: boolean, note: (line: string) => 
     const wanted = dump.facts.dumps.filter(({ format }) => format === row.options.formats[0]);
     for (const [index, { file }] of wanted.entries()) {
       const name = index === 0 ? row.name : `${row.name}#${index + 1}`;
-      const args = ["diagnose", join(dump.folder, file), ...arranged];
-      const { exitCode, stdout, stderr, cost } = await palimpsest(args, DIAGNOSE_TIMEOUT_SECONDS);
-      results.push(judge(name, kernel.release, exitCode, stdout, stderr, cost));
+      const mitigations = mitigationsOf(dump.facts.vulnerabilities);
+      const run = await palimpsest(["diagnose", join(dump.folder, file), ...arranged], DIAGNOSE_TIMEOUT_SECONDS);
+      results.push(judge({ name, release: kernel.release, mitigations }, run));
     }
     if (discard && !present) rmSync(dump.folder, { recursive: true, force: true });
   } catch (error) {
     if (!(error instanceof LabError)) throw error;
     const outcome = error instanceof UnavailableError ? "unavailable" : "error";
     const reason = error.message.split("\n")[0];
-    results.push({ name: row.name, outcome, reason, release: "", verdicts: {}, findings: 0, cost: undefined });
+    results.push({
+      name: row.name,
+      outcome,
+      reason,
+      release: "",
+      mitigations: "",
+      verdicts: {},
+      findings: 0,
+      cost: undefined,
+    });
   }
   return results;
 }
