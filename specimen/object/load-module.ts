@@ -1,0 +1,176 @@
+// Lays a module out in memory and relocates it, by the rules of kernel/module/main.c (6.1): executable sections
+// first, then read-only data, then what is read-only after init, then writable data; init sections apart.
+import { alignUp, ByteWriter, latin1 } from "../bytes.ts";
+import type { ModuleFile, ModuleSymbol } from "./module-file.ts";
+import { placeOf, symbolPlus, type Unit } from "./unit.ts";
+
+const PAGE = 4096;
+const WRITE = 1;
+const ALLOC = 2;
+const EXEC = 4;
+
+export interface LayoutSizes {
+  readonly text: number;
+  readonly readOnly: number;
+  readonly readOnlyAfterInit: number;
+  readonly size: number;
+}
+
+export interface ModuleLayout {
+  /** offset of each core section from the module's base */
+  readonly core: ReadonlyMap<string, number>;
+  /** offset of each init section from the init area's base */
+  readonly init: ReadonlyMap<string, number>;
+  readonly coreSizes: LayoutSizes;
+  readonly initSizes: LayoutSizes;
+  /** the cut-down symbol table at the end of the core's data: offsets from the base */
+  readonly kallsyms: {
+    readonly symtab: number;
+    readonly strtab: number;
+    readonly typetab: number;
+    readonly count: number;
+  };
+  readonly symbols: readonly ModuleSymbol[];
+}
+
+const isInit = (name: string) => name.startsWith(".init");
+/** Sections that the loader reads but does not lay out (.modinfo, __versions), and per-CPU data, which goes elsewhere. */
+const skipped = (name: string) => /^(\.modinfo|__versions|\.data\.\.percpu)$/.test(name);
+const afterInit = (name: string) => name === ".data..ro_after_init" || name === "__jump_table";
+
+function place(unit: Unit, init: boolean): { offsets: Map<string, number>; sizes: LayoutSizes } {
+  const offsets = new Map<string, number>();
+  const groups: ((name: string, flags: number) => boolean)[] = [
+    (_, f) => (f & EXEC) !== 0,
+    (_, f) => (f & WRITE) === 0,
+    (name) => afterInit(name),
+    () => true,
+  ];
+  const ends: number[] = [];
+  let size = 0;
+  for (const [g, wanted] of groups.entries()) {
+    for (const s of unit.sections.values()) {
+      if (!(s.flags & ALLOC) || isInit(s.name) !== init || skipped(s.name)) continue;
+      if (offsets.has(s.name) || !wanted(s.name, s.flags)) continue;
+      offsets.set(s.name, alignUp(size, s.align));
+      size = alignUp(size, s.align) + s.bytes.length;
+    }
+    if (g < 3) size = alignUp(size, PAGE);
+    ends.push(size);
+  }
+  return { offsets, sizes: { text: ends[0], readOnly: ends[1], readOnlyAfterInit: ends[2], size } };
+}
+
+/** Where everything of a module goes. */
+export function layOutModule(unit: Unit, file: ModuleFile): ModuleLayout {
+  const core = place(unit, false);
+  const init = place(unit, true);
+  const names = new Map([...file.index].map(([name, i]) => [i, name]));
+  const kept = file.symbols.filter(
+    (s, i) =>
+      i === 0 ||
+      (s.name !== "" && core.offsets.has(names.get(s.section) ?? "")) ||
+      names.get(s.section) === ".data..percpu",
+  );
+  const symtab = alignUp(core.sizes.size, 8);
+  const strtab = symtab + kept.length * 24;
+  const typetab = strtab + kept.reduce((n, s) => n + s.name.length + 1, 0);
+  const size = alignUp(typetab + kept.length, PAGE);
+  return {
+    core: core.offsets,
+    init: init.offsets,
+    coreSizes: { ...core.sizes, size },
+    initSizes: { ...init.sizes, size: alignUp(init.sizes.size, PAGE) },
+    kallsyms: { symtab, strtab, typetab, count: kept.length },
+    symbols: kept,
+  };
+}
+
+export interface LoadedModule {
+  readonly unit: Unit;
+  readonly layout: ModuleLayout;
+  readonly base: bigint;
+  readonly initBase: bigint;
+  readonly percpu: bigint;
+  /** the whole core area, relocated, before any patching */
+  readonly core: Uint8Array;
+  /** runtime address of a name or place of the module, else of the core */
+  address(symbol: string): bigint;
+  section(name: string): bigint | undefined;
+}
+
+export interface LoadAt {
+  readonly base: bigint;
+  readonly initBase: bigint;
+  /** per-CPU address of .data..percpu */
+  readonly percpu: bigint;
+  /** address of a symbol that the module does not define */
+  readonly resolve: (symbol: string) => bigint;
+}
+
+export function loadModule(unit: Unit, file: ModuleFile, layout: ModuleLayout, at: LoadAt): LoadedModule {
+  const section = (name: string): bigint | undefined => {
+    const core = layout.core.get(name);
+    if (core !== undefined) return at.base + BigInt(core);
+    const init = layout.init.get(name);
+    if (init !== undefined) return at.initBase + BigInt(init);
+    return name === ".data..percpu" && unit.sections.has(name) ? at.percpu : undefined;
+  };
+  const address = (text: string): bigint => {
+    const spot = placeOf(text);
+    if (spot) return (section(spot.section) ?? 0n) + BigInt(spot.offset);
+    const own = unit.symbols.get(text);
+    if (own) return (section(own.section) ?? 0n) + BigInt(own.offset);
+    const plus = symbolPlus(text);
+    if (plus.symbol !== text && unit.symbols.has(plus.symbol)) return address(plus.symbol) + BigInt(plus.addend);
+    return at.resolve(text);
+  };
+  const core = new Uint8Array(layout.coreSizes.size);
+  const view = new DataView(core.buffer);
+  for (const [name, offset] of layout.core) {
+    const s = unit.sections.get(name)!;
+    core.set(s.bytes.take(), offset);
+    for (const r of s.relocations) {
+      const field = offset + r.offset;
+      const value = address(r.symbol) + BigInt(r.addend);
+      const relative = value - (at.base + BigInt(field));
+      if (r.kind === "abs64") view.setBigUint64(field, BigInt.asUintN(64, value), true);
+      else if (r.kind === "pc64") view.setBigUint64(field, BigInt.asUintN(64, relative), true);
+      else view.setUint32(field, Number(BigInt.asUintN(32, r.kind.startsWith("abs") ? value : relative)), true);
+    }
+  }
+  writeSymbols(core, unit, file, layout, section);
+  return { unit, layout, base: at.base, initBase: at.initBase, percpu: at.percpu, core, address, section };
+}
+
+/** elf_type() of kernel/module/kallsyms.c: the letter of a symbol. */
+function letter(unit: Unit, section: string): string {
+  const s = unit.sections.get(section);
+  if (!s) return "U";
+  if (s.flags & EXEC) return "t";
+  if (s.flags & ALLOC && s.type !== 8) return s.flags & WRITE ? "d" : "r";
+  return "b";
+}
+
+function writeSymbols(
+  core: Uint8Array,
+  unit: Unit,
+  file: ModuleFile,
+  layout: ModuleLayout,
+  section: (name: string) => bigint | undefined,
+): void {
+  const names = new Map([...file.index].map(([name, i]) => [i, name]));
+  const symtab = new ByteWriter();
+  const strtab = new ByteWriter();
+  let types = "";
+  for (const s of layout.symbols) {
+    const home = names.get(s.section) ?? "";
+    symtab.u32(strtab.length).u8(s.info).u8(0).u16(s.section);
+    symtab.u64(s.section === 0 ? 0n : (section(home) ?? 0n) + BigInt(s.value)).u64(s.size);
+    strtab.cstring(s.name);
+    types += s.section === 0 ? "U" : letter(unit, home);
+  }
+  core.set(symtab.take(), layout.kallsyms.symtab);
+  core.set(strtab.take(), layout.kallsyms.strtab);
+  core.set(latin1(types), layout.kallsyms.typetab);
+}
