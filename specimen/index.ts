@@ -1,0 +1,11 @@
+// The generator of made-up specimens: tiny kernels, booted on paper, with image, modules and dump. They need nothing
+// but Node, so the demo and the fast tests run anywhere.
+
+export type { TrueSite } from "./kernel-6x/boot-patcher.ts";
+export {
+  makeSpecimen,
+  type Specimen,
+  type SpecimenOptions,
+  type SpecimenTruth,
+  type TrueFinding,
+} from "./kernel-6x/specimen.ts";
