@@ -36,6 +36,8 @@ export interface DumpAudit {
   readonly notChecked: readonly NotChecked[];
   readonly unknown: readonly Unknown[];
   readonly state: PatchState;
+  /** bytes from the link-time to the run-time address, when there is a core image */
+  readonly kaslrOffset: number | undefined;
   readonly problems: readonly string[];
 }
 
@@ -81,7 +83,8 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
     }
     audit(module.name, () => openModule(kernel, module, images, options.force ?? false));
   });
-  return { objects, notChecked, unknown, state, problems };
+  const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
+  return { objects, notChecked, unknown, state, kaslrOffset, problems };
 }
 
 /** The built layer of the core for this boot. */

@@ -32,6 +32,8 @@ export interface Kernel {
   readonly kaslrOffset: bigint | undefined;
   /** True when init memory was given back (system_state beyond boot). */
   readonly initFreed: boolean;
+  /** How layouts that no type table told were discovered. */
+  readonly evidence?: readonly string[];
   /** What could not be read, in plain words. */
   readonly problems: readonly string[];
   /** Address of a core symbol. @throws MissingError */

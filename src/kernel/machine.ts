@@ -1,0 +1,72 @@
+// The machine as the kernel saw it: CPUs, hypervisor, command line.
+import { PalimpsestError } from "../bytes/errors.ts";
+import type { Kernel } from "./kernel.ts";
+
+export interface Machine {
+  /** nr_cpu_ids */
+  readonly possible: number | undefined;
+  /** numbers of online CPUs */
+  readonly online: readonly number[];
+  /** "KVM", "Xen HVM" …; "none found" for bare metal; undefined when the kernel does not tell */
+  readonly hypervisor: string | undefined;
+  /** saved_command_line */
+  readonly commandLine: string | undefined;
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  X86_HYPER_NATIVE: "none (bare metal, or one that the kernel does not know)",
+  X86_HYPER_VMWARE: "VMware",
+  X86_HYPER_MS_HYPERV: "Microsoft Hyper-V",
+  X86_HYPER_XEN_PV: "Xen PV",
+  X86_HYPER_XEN_HVM: "Xen HVM",
+  X86_HYPER_KVM: "KVM",
+  X86_HYPER_JAILHOUSE: "Jailhouse",
+  X86_HYPER_ACRN: "ACRN",
+  X86_HYPER_BHYVE: "bhyve",
+};
+/** Bits of a cpumask that are believed. */
+const MAX_CPUS = 8192;
+
+const cache = new WeakMap<Kernel, Machine>();
+
+/** Reads it once a kernel. */
+export function machineOf(kernel: Kernel): Machine {
+  let machine = cache.get(kernel);
+  if (machine === undefined) {
+    machine = read(kernel);
+    cache.set(kernel, machine);
+  }
+  return machine;
+}
+
+function attempt<T>(what: () => T): T | undefined {
+  try {
+    return what();
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return undefined;
+  }
+}
+
+function read(kernel: Kernel): Machine {
+  const { memory } = kernel;
+  const possible = attempt(() => memory.u32(kernel.address("nr_cpu_ids")));
+  const online =
+    attempt(() => {
+      // __cpu_online_mask since 4.5, cpu_online_bits before
+      const at = kernel.find("__cpu_online_mask") ?? kernel.address("cpu_online_bits");
+      const bytes = memory.read(at, Math.ceil(Math.min(possible ?? 64, MAX_CPUS) / 64) * 8);
+      const cpus: number[] = [];
+      for (let cpu = 0; cpu < bytes.length * 8; cpu++) if ((bytes[cpu >> 3] >> (cpu & 7)) & 1) cpus.push(cpu);
+      return cpus;
+    }) ?? [];
+  const hypervisor = attempt(() => {
+    const value = BigInt(memory.u32(kernel.address("x86_hyper_type")));
+    for (const [name, number] of kernel.types.enumerators("x86_hypervisor_type") ?? []) {
+      if (number === value) return NAMES[name] ?? name;
+    }
+    return undefined;
+  });
+  const commandLine = attempt(() => memory.cstring(memory.pointer(kernel.address("saved_command_line")), 4096));
+  return { possible, online, hypervisor, commandLine };
+}

@@ -1,0 +1,49 @@
+// WHERE as users write it: an address, a symbol, symbol+0x10, module:symbol.
+import { addressAdd, formatAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import { MissingError } from "../bytes/errors.ts";
+import type { KernelSymbol } from "../symbols/types.ts";
+import type { Kernel } from "./kernel.ts";
+
+export interface Place {
+  readonly address: VirtualAddress;
+  /** Other symbols of the same name that were not chosen. */
+  readonly others: readonly KernelSymbol[];
+}
+
+/**
+ * Resolves WHERE. Of several symbols of a name the global one wins, then the first; the others are told.
+ * @throws MissingError when nothing has that name
+ */
+export function resolvePlace(kernel: Kernel, where: string): Place {
+  if (/^(0x)?[0-9a-f]{9,16}$/i.test(where) || /^0x[0-9a-f]{1,16}$/i.test(where)) {
+    return { address: virtualAddress(BigInt(where.startsWith("0x") ? where : `0x${where}`)), others: [] };
+  }
+  const match = /^(?:([\w-]+):)?([^+:]+)(?:\+(0x[0-9a-f]+|\d+))?$/i.exec(where);
+  if (match === null) throw new MissingError(`"${where}": neither an address nor a symbol`);
+  const [, moduleName, name, plus] = match;
+  const wanted = moduleName?.replaceAll("-", "_");
+  const found = kernel.allSymbols
+    .lookupAll(name)
+    .filter(
+      (symbol) =>
+        wanted === undefined || symbol.module === wanted || (wanted === "vmlinux" && symbol.module === undefined),
+    );
+  if (found.length === 0) {
+    const inModule = moduleName === undefined ? "" : ` in ${moduleName}`;
+    throw new MissingError(`the symbol ${name}${inModule}`, "palimpsest symbols DUMP PATTERN lists what there is");
+  }
+  const chosen = found.find((symbol) => symbol.type >= "A" && symbol.type <= "Z") ?? found[0];
+  return {
+    address: addressAdd(chosen.address, plus === undefined ? 0n : BigInt(plus)),
+    others: found.filter((symbol) => symbol !== chosen),
+  };
+}
+
+/** "symbol+0x10 (T) [module]" or the bare address. */
+export function describeAddress(kernel: Kernel, address: VirtualAddress): string {
+  const near = kernel.allSymbols.nearest(address);
+  if (near === undefined) return formatAddress(address);
+  const plus = near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`;
+  const module = near.symbol.module === undefined ? "" : ` [${near.symbol.module}]`;
+  return `(${near.symbol.type}) ${near.symbol.name}${plus}${module}`;
+}
