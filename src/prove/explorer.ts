@@ -1,0 +1,175 @@
+// All states that the CPUs can reach, breadth first, with every successor kept: what the verdict is read from. Bounds
+// are looked at every few thousand states; whichever is hit first is named.
+import { SharingChange } from "./cells.ts";
+import type { FaultKind } from "./local-state.ts";
+import { Model, maxSuccessors, sharedFromTheStart } from "./model.ts";
+import { IntList, StateSet } from "./state-set.ts";
+import type { BoundName, Bounds, Progress, System } from "./types.ts";
+
+export const DEFAULT_BOUNDS: Required<Bounds> = {
+  states: 20_000_000,
+  seconds: 300,
+  memoryBytes: 1 << 30,
+  localInstructions: 1_000_000,
+  storeBuffer: 32,
+};
+
+/** A state that breaks a rule as soon as it is reached. */
+export interface Violation {
+  readonly kind: "two-holders" | "bad-end" | FaultKind;
+  readonly state: number;
+}
+
+export interface Exploration {
+  readonly model: Model;
+  readonly states: StateSet;
+  /** Successors of state s: successors[starts[s]] up to successors[starts[s + 1]]. */
+  readonly successors: IntList;
+  readonly starts: IntList;
+  /** States below this number have been expanded. */
+  readonly expanded: number;
+  /** States in which all CPUs have finished. */
+  readonly finished: readonly number[];
+  readonly violations: readonly Violation[];
+  readonly bound?: { readonly name: BoundName; readonly value: number };
+  readonly seconds: number;
+  readonly transitions: number;
+  readonly bytes: number;
+}
+
+export interface ExploreOptions {
+  readonly bounds?: Bounds;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Tells whether a finished state is as it should be; default: all are. */
+  isGoodEnd?(model: Model, row: Int32Array): boolean;
+  /** Cells known to be shared, from an earlier exploration of the same system. */
+  readonly shared?: readonly bigint[];
+  /** Go on after a state with two holders (litmus tests and the verdict on the rest); default false. */
+  readonly keepGoing?: boolean;
+}
+
+const CHECK_EVERY = 4096;
+const MAX_SHARED_CELLS = 4096;
+const WALKS = 12;
+const WALK_STEPS = 3000;
+
+/** Reaches all states. @throws whatever reading the code memory throws, except for absent memory (a fault of the CPU) */
+export function explore(system: System, options: ExploreOptions = {}): Exploration {
+  const bounds = { ...DEFAULT_BOUNDS, ...options.bounds };
+  const shared = new Set([...sharedFromTheStart(system), ...(options.shared ?? [])]);
+  const start = performance.now();
+  let warm = false;
+  for (;;) {
+    const model = new Model(system, [...shared], bounds);
+    try {
+      // Walks at random first: they find most shared cells for the price of a few thousand steps.
+      if (!warm) for (let walk = 0; walk < WALKS; walk++) walkAtRandom(model, walk + 1);
+      warm = true;
+      return exploreOnce(model, bounds, options, start);
+    } catch (error) {
+      if (!(error instanceof SharingChange) || shared.size >= MAX_SHARED_CELLS) throw error;
+      shared.add(error.address);
+    }
+  }
+}
+
+function walkAtRandom(model: Model, seed: number): void {
+  let row = model.initial();
+  const out = new Int32Array(maxSuccessors(model.cpus) * model.width);
+  let random = Math.imul(seed, 0x9e3779b1);
+  for (let i = 0; i < WALK_STEPS; i++) {
+    const count = model.successors(row, out);
+    if (count === 0) return;
+    random ^= random << 13;
+    random ^= random >>> 17;
+    random ^= random << 5;
+    const at = ((random >>> 0) % count) * model.width;
+    row = out.slice(at, at + model.width);
+  }
+}
+
+function exploreOnce(model: Model, bounds: Required<Bounds>, options: ExploreOptions, start: number): Exploration {
+  const { width } = model;
+  const states = new StateSet(width);
+  const successors = new IntList();
+  const starts = new IntList();
+  const finished: number[] = [];
+  const violations: Violation[] = [];
+  const seen = new Set<Violation["kind"]>();
+  const row = new Int32Array(width);
+  const out = new Int32Array(maxSuccessors(model.cpus) * width);
+  let transitions = 0;
+  let expanded = 0;
+  let bound: Exploration["bound"];
+  let stop = false;
+
+  const violate = (kind: Violation["kind"], state: number): void => {
+    if (!seen.has(kind)) violations.push({ kind, state });
+    seen.add(kind);
+    // Behind an unknown instruction of one CPU the others may still show what is wrong.
+    if (!options.keepGoing && kind !== "bad-end" && kind !== "unsupported") stop = true;
+  };
+  const inspect = (state: number, at: Int32Array): void => {
+    if (model.holders(at) > 1) violate("two-holders", state);
+    const faulted = model.faulted(at);
+    if (faulted >= 0) {
+      const kind = model.faults[at[faulted]]?.kind ?? "unsupported";
+      if (kind === "bound") bound ??= { name: "localInstructions", value: bounds.localInstructions };
+      violate(kind, state);
+    }
+    if (model.isFinished(at)) {
+      finished.push(state);
+      if (options.isGoodEnd !== undefined && !options.isGoodEnd(model, at)) violate("bad-end", state);
+    }
+  };
+  // Verdict and witness later need: one byte and, for a hang, three integers a state.
+  const bytes = (): number =>
+    states.bytes + successors.bytes + starts.bytes + model.bytes + states.count * (1 + 4 * (model.cpus + 1));
+
+  const first = model.initial();
+  states.add(first, 0);
+  inspect(0, first);
+  while (expanded < states.count && !stop) {
+    if (states.count >= bounds.states) {
+      bound = { name: "states", value: bounds.states };
+      break;
+    }
+    if (expanded % CHECK_EVERY === 0) {
+      const seconds = (performance.now() - start) / 1000;
+      options.onProgress?.({ states: states.count, seconds });
+      const late = seconds > bounds.seconds;
+      if (late || bytes() > bounds.memoryBytes) {
+        const name = late ? "seconds" : "memoryBytes";
+        bound = { name, value: bounds[name] };
+        break;
+      }
+    }
+    states.read(expanded, row);
+    starts.push(successors.length);
+    const count = model.successors(row, out);
+    transitions += count;
+    for (let i = 0; i < count; i++) {
+      const known = states.count;
+      const id = states.add(out, i * width);
+      successors.push(id);
+      if (id === known) inspect(id, i === 0 ? out : out.subarray(i * width, (i + 1) * width));
+    }
+    expanded++;
+  }
+  starts.push(successors.length);
+  if (bound === undefined && model.bufferOverflow) bound = { name: "storeBuffer", value: bounds.storeBuffer };
+  const seconds = (performance.now() - start) / 1000;
+  return {
+    model,
+    states,
+    successors,
+    starts,
+    expanded,
+    finished,
+    violations,
+    bound,
+    seconds,
+    transitions,
+    bytes: bytes(),
+  };
+}
