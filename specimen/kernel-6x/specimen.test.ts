@@ -144,6 +144,15 @@ test("modules are ET_REL files with their loader's sections", () => {
   }
 });
 
+test.each(["vmcore", "kdump", "kdump-flattened"] as const)("the same memory opens as %s", (format) => {
+  const { dump } = makeSpecimen({ format });
+  const other = openKernel(openDump(new BufferSource(format, dump)));
+  expect([other.problems, other.release, other.modules.length]).toEqual([[], kernel.release, 2]);
+  const text = virtualAddress(specimen.truth.symbols.get("_text")!);
+  expect(toHex(other.memory.read(text, 3000))).toBe(toHex(kernel.memory.read(text, 3000)));
+  expect(other.dump.cpus.map((c) => c.registers.rip)).toEqual(kernel.dump.cpus.map((c) => c.registers.rip));
+});
+
 test("lock prefixes go with the second CPU", () => {
   const single = makeSpecimen({ cpus: 1 }).truth.sites.filter((s) => s.mechanism === "smp-locks");
   expect(new Set(single.map((s) => `${s.built}→${s.found}`))).toEqual(new Set(["f0→3e"]));

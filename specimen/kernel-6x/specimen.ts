@@ -2,7 +2,7 @@
 import { hex, toHex } from "../bytes.ts";
 import { Ram } from "../machine/physical.ts";
 import type { Machine } from "../object/unit.ts";
-import { dumpNotes, writeVmcore } from "../writers/vmcore-writer.ts";
+import { type DumpFormat, writeDump } from "../writers/dump-formats.ts";
 import { writeBzImage, writeRelocations, writeVmlinux } from "../writers/vmlinux-writer.ts";
 import { patchText, type TrueSite } from "./boot-patcher.ts";
 import { buildCore, LINK_BASE } from "./core.ts";
@@ -32,6 +32,8 @@ export interface SpecimenOptions {
   readonly mitigations?: boolean;
   /** an int3 kprobe on do_sys_openat2; default true */
   readonly probed?: boolean;
+  /** default "elf" */
+  readonly format?: DumpFormat;
   /** one site that contradicts its key and two overwritten bytes; default false */
   readonly tamper?: boolean;
 }
@@ -68,16 +70,13 @@ export interface SpecimenTruth {
 }
 
 export interface Specimen {
-  /** an ELF vmcore */
+  /** in the format asked for */
   readonly dump: Uint8Array;
   /** a bzImage */
   readonly vmlinuz: Uint8Array;
   /** "vellum.ko" → its bytes */
   readonly modules: ReadonlyMap<string, Uint8Array>;
   readonly truth: SpecimenTruth;
-  /** the same memory, for other dump formats */
-  readonly ram: Ram;
-  readonly notes: Uint8Array;
 }
 
 function overwrite(r: Running): TrueFinding[] {
@@ -130,16 +129,19 @@ export function makeSpecimen(options: SpecimenOptions = {}): Specimen {
   const idle = idleCpus(r, [memory.space.root, root]);
   freeInit(r);
   const findings = options.tamper ? overwrite(r) : [];
-  const notes = dumpNotes(
-    idle.map((c) => c.state),
-    vmcoreinfoText(r, KASLR_OFFSET, physBase),
-  );
+  const dump = writeDump(options.format ?? "elf", {
+    ram,
+    cpus: idle.map((c) => c.state),
+    vmcoreinfo: vmcoreinfoText(r, KASLR_OFFSET, physBase),
+    release: RELEASE,
+    physBase,
+    direct: REGIONS.direct,
+    image: { start: BigInt(PHYSICAL), end: BigInt(memory.space.physical(at("_end") - 1n)) },
+  });
   return {
-    dump: writeVmcore(ram, notes),
+    dump,
     vmlinuz: writeBzImage(writeVmlinux(built), writeRelocations(built), BANNER.slice("Linux version ".length).trim()),
     modules: files,
-    ram,
-    notes,
     truth: {
       release: RELEASE,
       banner: BANNER,

@@ -13,7 +13,10 @@ export function dumpNotes(cpus: readonly CpuState[], vmcoreinfo: string | undefi
   return Uint8Array.from(parts.flatMap((p) => [...p]));
 }
 
-export function writeVmcore(ram: Ram, notes: Uint8Array): Uint8Array {
+/**
+ * @param virtual the virtual address that the dump's maker states for a page, as /proc/vmcore does; QEMU states 0
+ */
+export function writeVmcore(ram: Ram, notes: Uint8Array, virtual: (physical: bigint) => bigint = () => 0n): Uint8Array {
   const runs = ram.runs();
   const head = 64 + 56 * (runs.length + 1);
   const segments: ElfSegmentInput[] = [
@@ -21,7 +24,8 @@ export function writeVmcore(ram: Ram, notes: Uint8Array): Uint8Array {
   ];
   let offset = head + notes.length;
   for (const [pfn, count] of runs) {
-    segments.push({ type: 1, flags: 0, offset, virtual: 0n, physical: BigInt(pfn) * 4096n, fileSize: count * PAGE });
+    const physical = BigInt(pfn) * BigInt(PAGE);
+    segments.push({ type: 1, flags: 0, offset, virtual: virtual(physical), physical, fileSize: count * PAGE });
     offset += count * PAGE;
   }
   const out = new Uint8Array(offset);
