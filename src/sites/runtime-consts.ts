@@ -46,7 +46,16 @@ function constantValue(
     vote.count++;
     votes.set(key, vote);
   }
-  const best = [...votes.values()].sort((a, b) => b.count - a.count)[0];
+  // A site left as built votes only when nothing else does, and a pointer must lead to memory.
+  const built = context.space.readBuilt(places[0], size);
+  const credible = (bytes: Uint8Array): boolean => {
+    if (built !== undefined && hexBytes(bytes) === hexBytes(built)) return false;
+    if (constant.kind !== "ptr") return true;
+    const pointer = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+    return context.kernel.memory.tryTranslate(virtualAddress(pointer)) !== undefined;
+  };
+  const ranked = [...votes.values()].sort((a, b) => b.count - a.count);
+  const best = ranked.find((vote) => credible(vote.bytes)) ?? ranked[0];
   return (
     best && { bytes: best.bytes, source: `${best.count} of ${places.length} sites agree (the variable has no symbol)` }
   );
