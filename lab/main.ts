@@ -1,8 +1,9 @@
 // The lab's command line: real kernels, real dumps. `npm run lab -- COMMAND`; docs/lab.md tells the whole.
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { type BootFlags, parseBootFlags, wholeNumber } from "./arguments.ts";
+import { run } from "./command.ts";
 import { LabError, UnavailableError } from "./errors.ts";
 import { flavours } from "./flavours.ts";
 import { cachedKernels, fetchDebugImage, fetchKernel, requireFlavour } from "./kernels.ts";
@@ -88,7 +89,13 @@ program
     print(totals(results));
     const whole = results.length >= matrix.length;
     const file = flags.write ?? (whole ? join(checkout, "docs", "matrix.md") : undefined);
-    if (file) writeFileSync(file, renderMatrix(results));
+    if (file) {
+      writeFileSync(file, renderMatrix(results));
+      // The document is linted like every other; a checkout without Biome keeps it as it is.
+      const biome = join(checkout, "node_modules", "@biomejs", "biome", "bin", "biome");
+      if (existsSync(biome))
+        await run(process.execPath, [biome, "format", "--write", file], { timeoutSeconds: 60, accept: [0, 1] });
+    }
     if (results.some(({ outcome }) => outcome === "fail" || outcome === "error")) process.exitCode = 1;
   });
 
