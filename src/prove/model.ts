@@ -1,8 +1,10 @@
 // The transition system of several CPUs as rows of integers: [local state of each CPU, store buffer of each CPU, shared
 // memory]. A step that was taken once is a table look-up; only a new (local state, value read) runs instructions.
 import { Cells } from "./cells.ts";
+import { type CountedSpin, countedSpin, type History } from "./counted-spin.ts";
 import { Code } from "./decode.ts";
 import { EnvironmentModel } from "./environment.ts";
+import { Liveness } from "./liveness.ts";
 import { ATOMIC, DONE, FAULT, type Fault, FENCE, LOAD, type LocalState, localKey, STORE, WAIT } from "./local-state.ts";
 import { COUNTER } from "./model-addresses.ts";
 import { PairMap } from "./pair-map.ts";
@@ -15,6 +17,8 @@ export const RUN = 0;
 export const DRAIN = 1;
 /** A sleeping CPU wakes without a kick. */
 export const WAKE = 2;
+/** A counted spin runs out: see counted-spin.ts. */
+export const GIVE_UP = 3;
 export const MOVES = 4;
 
 /** Most successors that a state can have. */
@@ -37,6 +41,8 @@ export class Model {
   readonly cells: Cells;
   /** Labels of the successors that the last `successors` call wrote. */
   readonly labels: Int32Array;
+  /** Loads at which counted spins were cut short, with the iterations skipped: rip → "1022" or "endless". */
+  readonly spinPlaces = new Map<bigint, string>();
   /** Set when a store buffer would have grown over the limit: the store was not performed there. */
   bufferOverflow = false;
 
@@ -57,6 +63,20 @@ export class Model {
   private readonly stepNext: number[] = [];
   private readonly stepStore: number[] = [];
   private readonly wakes = new Map<number, number>();
+  // How each local state was first reached, and the counted spins found on the way, by step.
+  private readonly parents: number[] = [];
+  private readonly parentValues: number[] = [];
+  private readonly spins = new Map<number, CountedSpin & { readonly exit: number }>();
+  /** 1 for steps that are in `spins` */
+  private readonly stepSpins: number[] = [];
+  private readonly history: History = {
+    state: (id) => this.states[id],
+    action: (id) => this.action[id],
+    operand: (id) => this.operand[id],
+    parent: (id) => this.parents[id],
+    parentValue: (id) => this.parentValues[id],
+    value: (id) => this.memory.value(id),
+  };
   // Results of settle().
   private settledLocal = 0;
   private settledBuffer = 0;
@@ -76,9 +96,15 @@ export class Model {
     const environment = new EnvironmentModel(system.environment ?? {}, this.cpus);
     this.spurious = environment.spuriousWakeups;
     const code = new Code(system.memory);
+    const ends = new Set(
+      system.programs.flatMap((p) =>
+        p.phases.flatMap((phase) => (phase.kind === "run" ? (phase.entry.stopAt ?? []) : [])),
+      ),
+    );
+    const liveness = new Liveness(system.memory, (address) => ends.has(address) || environment.isHooked(address));
     this.processors = system.programs.map(
       (program, i) =>
-        new Processor(i, program, code, this.cells, this.memory, environment, {
+        new Processor(i, program, code, this.cells, this.memory, environment, liveness, {
           gsBase: system.gsBases?.[i] ?? 0n,
           fences: this.tso,
           interruptsOn: system.interruptsOn ?? true,
@@ -115,7 +141,7 @@ export class Model {
     return row;
   }
 
-  private intern(state: LocalState, stop: Stop): number {
+  private intern(state: LocalState, stop: Stop, parent = -1, value = -1): number {
     const key = localKey(state);
     let id = this.ids.get(key);
     if (id === undefined) {
@@ -127,6 +153,8 @@ export class Model {
       this.faults.push(stop.fault);
       this.holds.push(this.processors[state.cpu].holds(state) ? 1 : 0);
       this.straight.push(-1);
+      this.parents.push(parent);
+      this.parentValues.push(value);
     }
     return id;
   }
@@ -137,7 +165,7 @@ export class Model {
     if (next < 0) {
       const processor = this.processors[this.states[local].cpu];
       const { stop } = processor.resume(this.states[local], undefined);
-      next = this.intern(processor.snapshot(), stop);
+      next = this.intern(processor.snapshot(), stop, local);
       this.straight[local] = next;
     }
     return next;
@@ -174,11 +202,46 @@ export class Model {
       const processor = this.processors[this.states[local].cpu];
       const { stop, store, asleep } = processor.resume(this.states[local], this.memory.value(value));
       step = this.stepNext.length;
-      this.stepNext.push(asleep ? -1 : this.intern(processor.snapshot(), stop));
+      let next = -1;
+      if (!asleep) {
+        const state = processor.snapshot();
+        const spin = this.action[local] === LOAD && stop.action === LOAD && this.spin(local, value, state, stop);
+        if (spin) {
+          next = spin.head;
+          this.spins.set(step, spin);
+        } else {
+          next = this.intern(state, stop, local, value);
+        }
+      }
+      this.stepNext.push(next);
       this.stepStore.push(store);
+      this.stepSpins.push(this.spins.has(step) ? 1 : 0);
       this.steps.set(local, value, step);
     }
     return step;
+  }
+
+  private spin(
+    local: number,
+    value: number,
+    state: LocalState,
+    stop: Stop,
+  ): (CountedSpin & { exit: number }) | undefined {
+    if (this.ids.has(localKey(state))) return undefined;
+    const processor = this.processors[state.cpu];
+    const found = countedSpin(this.history, processor, local, value, state, stop.operand);
+    if (found === undefined) return undefined;
+    const place = found.last === undefined ? "endless" : `${found.iterations}`;
+    this.spinPlaces.set(state.rip, place);
+    return { ...found, exit: found.last === undefined ? -1 : this.intern(found.last, stop, local, value) };
+  }
+
+  /** The end of a counted spin when memory holds what the skipped iterations read; -1 otherwise. */
+  private exitOf(step: number, content: number, buffer: number): number {
+    const spin = this.spins.get(step);
+    if (spin === undefined) return -1;
+    for (const { access, value } of spin.reads) if (this.memory.view(content, buffer, access) !== value) return -1;
+    return spin.exit;
   }
 
   private wake(local: number, value: number): number {
@@ -220,6 +283,10 @@ export class Model {
           const step = this.step(local, memory.view(content, buffer, this.operand[local]));
           this.settle(this.stepNext[step], buffer);
           emit(cpu, RUN, this.settledLocal, this.settledBuffer, content);
+          if (this.stepSpins[step] === 1) {
+            const exit = this.exitOf(step, content, buffer);
+            if (exit >= 0) emit(cpu, GIVE_UP, exit, buffer, content);
+          }
           break;
         }
         case ATOMIC:
@@ -294,6 +361,12 @@ export class Model {
     const value =
       action === STORE ? undefined : this.memory.value(this.memory.view(content, buffer, this.operand[local]));
     const { stop } = processor.resume(this.states[local], value, label % MOVES === WAKE, trace);
+    if (label % MOVES === GIVE_UP) {
+      const access = this.memory.view(content, buffer, this.operand[local]);
+      const iterations = this.spins.get(this.step(local, access))?.iterations ?? 0;
+      trace(this.states[local].rip, undefined, `(spins ${iterations} times more, reading the same)`);
+      return;
+    }
     this.retraceSettled(this.intern(processor.snapshot(), stop), buffer, trace, stored);
   }
 

@@ -6,6 +6,7 @@ import type { Cells } from "./cells.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import { type Code, disassemble } from "./decode.ts";
 import type { EnvironmentModel, EnvironmentStep } from "./environment.ts";
+import type { Liveness } from "./liveness.ts";
 import {
   ATOMIC,
   DONE,
@@ -21,7 +22,7 @@ import {
 } from "./local-state.ts";
 import { COUNTER, poison, RETURN_ADDRESS, stackTop } from "./model-addresses.ts";
 import type { Operation } from "./operation.ts";
-import { AC, CpuRegisterFile, DF, IF, MASK64, RAX, RSP, registerNumber } from "./registers.ts";
+import { AC, ARITHMETIC, CpuRegisterFile, DF, IF, MASK64, RAX, RSP, registerNumber } from "./registers.ts";
 import { push } from "./semantics-control.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { CpuProgram, Phase } from "./types.ts";
@@ -57,7 +58,9 @@ export interface ProcessorOptions {
   readonly localInstructions: number;
 }
 
-const AT_ONCE = -1;
+const NOTHING_PENDING = -1;
+/** All of a register but its two low bytes. */
+const UPPER = MASK64 ^ 0xffffn;
 /** From here on a run is watched for a state that comes back. */
 const WATCH_AFTER = 2048;
 
@@ -70,7 +73,7 @@ export class Processor {
   private phase = 0;
   private position = 0;
   private result = 0n;
-  private pending = AT_ONCE;
+  private pending = NOTHING_PENDING;
   private trace: Trace | undefined;
 
   constructor(
@@ -80,6 +83,7 @@ export class Processor {
     cells: Cells,
     private readonly shared: SharedMemory,
     private readonly environment: EnvironmentModel,
+    private readonly liveness: Liveness,
     private readonly options: ProcessorOptions,
   ) {
     this.cpu = new CpuRegisterFile(options.gsBase);
@@ -100,7 +104,7 @@ export class Processor {
     this.phase = 0;
     this.position = 0;
     this.result = 0n;
-    this.pending = AT_ONCE;
+    this.pending = NOTHING_PENDING;
     this.trace = trace;
     return this.guarded(() => {
       this.beginPhase();
@@ -143,8 +147,9 @@ export class Processor {
     return { stop, store, asleep };
   }
 
-  /** The working state, frozen. */
+  /** The working state, frozen, without what the code ahead cannot read any more. */
   snapshot(): LocalState {
+    if (this.phaseKind() === "run") this.forgetDead();
     return {
       cpu: this.index,
       general: this.cpu.general.slice(),
@@ -161,6 +166,20 @@ export class Processor {
   /** True while the CPU stands between the lock's return and the unlock's call. */
   holds(state: LocalState): boolean {
     return state.phase < this.phaseCount && this.phases[state.phase % this.phases.length].kind === "critical-section";
+  }
+
+  private forgetDead(): void {
+    const { low, high, flags } = this.liveness.at(this.cpu.rip);
+    const { general } = this.cpu;
+    for (let i = 0; i < 16; i++) {
+      if (i === RSP) continue;
+      const byte0 = (low >> i) & 1;
+      const byte1 = (low >> (i + 16)) & 1;
+      const rest = (high >> i) & 1;
+      if ((byte0 & byte1 & rest) === 1) continue;
+      general[i] &= (byte0 ? 0xffn : 0n) | (byte1 ? 0xff00n : 0n) | (rest ? UPPER : 0n);
+    }
+    this.cpu.flags &= flags | ~ARITHMETIC;
   }
 
   private restore(state: LocalState): void {

@@ -3,12 +3,12 @@
 import { formatAddress, virtualAddress } from "../bytes/brand.ts";
 import { disassemble } from "./decode.ts";
 import { DONE, FAULT, FENCE, STUCK, WAIT } from "./local-state.ts";
-import { DRAIN, MOVES, type Model, maxSuccessors, RUN, WAKE } from "./model.ts";
+import { DRAIN, GIVE_UP, MOVES, type Model, maxSuccessors, RUN, WAKE } from "./model.ts";
 import { modelName } from "./model-addresses.ts";
 import type { Operation } from "./operation.ts";
 import type { CpuEnd, LockWord, System, WitnessStep } from "./types.ts";
 
-const MOVE_LETTERS: Readonly<Record<number, string>> = { [RUN]: "", [DRAIN]: "d", [WAKE]: "w" };
+const MOVE_LETTERS: Readonly<Record<number, string>> = { [RUN]: "", [DRAIN]: "d", [WAKE]: "w", [GIVE_UP]: "a" };
 /** A spinning loop longer than this is shown cut. */
 const MAX_CYCLE = 64;
 
@@ -137,7 +137,7 @@ function ownMoves(model: Model, row: Int32Array, cpu: number): { row: Int32Array
   const count = model.successors(row, out);
   for (let i = 0; i < count; i++) {
     const label = model.labels[i];
-    if (Math.floor(label / MOVES) !== cpu || label % MOVES === WAKE) continue;
+    if (Math.floor(label / MOVES) !== cpu || label % MOVES >= WAKE) continue;
     return { row: out.slice(i * model.width, (i + 1) * model.width), label };
   }
   return undefined;
