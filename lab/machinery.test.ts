@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -62,7 +62,9 @@ describe("withLock", () => {
 describe("fillFolder", () => {
   it("is all or nothing", async () => {
     const target = join(folder, "filled");
+    mkdirSync(`${target}.tmp-left`);
     await fillFolder(target, async (work) => writeFileSync(join(work, "a"), "1"));
+    expect(existsSync(`${target}.tmp-left`)).toBe(false);
     const failing = fillFolder(target, async (work) => {
       writeFileSync(join(work, "a"), "2");
       throw new Error("half way");

@@ -133,6 +133,9 @@ program
     print(folder);
   });
 
+// Leaving through exit lets the guests that run be ended too (qemu.ts).
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -1,9 +1,9 @@
 // Where the lab keeps what it made: one folder under the user's cache, so that a dump is made once and any number
 // of checkouts and tests share it.
 import { createHash } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 /** The cache's root: $XDG_CACHE_HOME/palimpsest/lab, or the same under ~/.cache. */
 export function cacheRoot(env: Readonly<Record<string, string | undefined>> = process.env): string {
@@ -25,10 +25,15 @@ export function shortDigest(text: string): string {
 
 /**
  * Fills a folder all or nothing: `fill` works in a temporary folder beside `target`, which then takes its place.
- * On any error the temporary folder is removed and `target` stays as it was.
+ * On any error the temporary folder is removed and `target` stays as it was. The caller holds a lock on `target`, so
+ * a temporary folder that is there already was left by a process that was killed, and goes.
  */
 export async function fillFolder(target: string, fill: (folder: string) => Promise<void>): Promise<void> {
   mkdirSync(dirname(target), { recursive: true });
+  for (const name of readdirSync(dirname(target))) {
+    if (name.startsWith(`${basename(target)}.tmp-`))
+      rmSync(join(dirname(target), name), { recursive: true, force: true });
+  }
   const temporary = mkdtempSync(`${target}.tmp-`);
   try {
     await fill(temporary);
