@@ -14,6 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const targets = {
   cli: { source: "src/cli/main.ts", output: "dist/cli.js" },
   index: { source: "src/index.ts", output: "dist/index.js" },
+  specimen: { source: "specimen/index.ts", output: "dist/specimen.js" },
   lab: { source: "lab/main.ts", output: "dist/lab.js" },
 };
 

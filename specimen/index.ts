@@ -1,6 +1,7 @@
 // The generator of made-up specimens: tiny kernels, booted on paper, with image, modules and dump. They need nothing
 // but Node, so the demo and the fast tests run anywhere.
 
+export { type Demo, demos } from "./demos.ts";
 export type { TrueSite } from "./kernel-6x/boot-patcher.ts";
 export {
   makeSpecimen,
