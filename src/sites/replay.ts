@@ -7,6 +7,7 @@ import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
 import { applyJumpLabels } from "./jump-labels.ts";
+import { applyKprobes } from "./kprobes.ts";
 import { applyParavirt } from "./paravirt.ts";
 import { PatchSpace, patchRegion } from "./patch-space.ts";
 import type { PatchState } from "./patch-state.ts";
@@ -32,6 +33,7 @@ const ORDER: readonly Mechanism[] = [
   applyJumpLabels,
   applyStaticCalls,
   applyFtrace,
+  applyKprobes,
 ];
 
 /** A place that the kernel was writing at the moment of the dump, and what it may hold in each step. */

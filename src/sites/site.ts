@@ -44,6 +44,16 @@ export interface SiteList {
   readonly lengths: Uint16Array;
   /** Words about the i-th site. */
   describe(index: number): SiteDetails;
+  /** Set while the kernel itself says that it is changing sites of this list. */
+  readonly pending?: Pending;
+}
+
+/** A change that was under way at the moment of the dump, by the kernel's own state. */
+export interface Pending {
+  /** "kprobe_mutex is held" */
+  readonly evidence: string;
+  /** What the i-th site may hold until the change reaches it, or while it does; empty when the change is not about it. */
+  forms(index: number): readonly Uint8Array[];
 }
 
 /** Growing pair of arrays for site lists. */
