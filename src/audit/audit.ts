@@ -2,6 +2,7 @@
 // one of another build, is told as not checked; the rest goes on.
 
 import { BuiltCore } from "../built/core.ts";
+import { coreFromMemory, moduleFromMemory } from "../built/from-memory.ts";
 import { BuiltModule } from "../built/module.ts";
 import type { BuiltObject } from "../built/object.ts";
 import { formatAddress } from "../bytes/brand.ts";
@@ -68,10 +69,16 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
       notChecked.push({ object: name, reason: error.message });
     }
   };
+  const auditPartly = (name: string, reason: string, open: () => BuiltObject | undefined): void => {
+    notChecked.push({ object: name, reason: `${reason}; only sites that the dump itself tells were checked` });
+    const object = open();
+    if (object !== undefined) audit(name, () => object);
+  };
   options.onObject?.("vmlinux", 0, count);
   const { core } = images;
   if (core === undefined) {
-    notChecked.push({ object: "vmlinux", reason: images.coreProblem ?? "no image of this kernel was found" });
+    const reason = images.coreProblem ?? "no image of this kernel was found";
+    auditPartly("vmlinux", reason, () => coreFromMemory(kernel));
   } else {
     audit("vmlinux", () => openCore(kernel, core));
   }
@@ -81,7 +88,15 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
       notChecked.push({ object: module.name, reason: "it is just being created (MODULE_STATE_UNFORMED)" });
       return;
     }
-    audit(module.name, () => openModule(kernel, module, images, options.force ?? false));
+    let built: BuiltObject;
+    try {
+      built = openModule(kernel, module, images, options.force ?? false);
+    } catch (error) {
+      if (!(error instanceof PalimpsestError)) throw error;
+      auditPartly(module.name, error.message, () => moduleFromMemory(kernel, module));
+      return;
+    }
+    audit(module.name, () => built);
   });
   const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
   return { objects, notChecked, unknown, state, kaslrOffset, problems };

@@ -23,12 +23,14 @@ export interface MismatchRun {
 /**
  * @param found what the dump holds; where it is absent, anything
  * @param absent runs of found that are not in the dump, ascending
+ * @param sitesOnly there is no built layer: only credited bytes count, all of them as patched
  */
 export function compareRegion(
   region: PatchRegion,
   found: Uint8Array,
   absent: readonly { offset: number; length: number }[],
   counts: RegionCounts,
+  sitesOnly = false,
 ): MismatchRun[] {
   const runs: MismatchRun[] = [];
   let at = 0;
@@ -38,6 +40,21 @@ export function compareRegion(
     at = gap.offset + gap.length;
   }
   comparePart(region, found, at, found.length, counts, runs);
+  if (sitesOnly) {
+    // built = found here, so all that agrees was counted as built; what no mechanism wrote was not checked at all.
+    let credited = 0;
+    for (let i = 0; i < region.credit.length; i++) {
+      if (region.credit[i] === 0) continue;
+      credited++;
+      if (found[i] === region.intended[i]) counts.byMechanism[region.credit[i]]++;
+    }
+    const differing = runs.reduce((sum, run) => sum + run.length, 0);
+    counts.built = 0;
+    counts.absent = 0;
+    counts.patched += credited - differing;
+    counts.bytes += credited;
+    return runs;
+  }
   counts.bytes += found.length;
   return runs;
 }

@@ -31,6 +31,8 @@ export interface MechanismAccount {
 export interface ObjectAudit {
   readonly name: string;
   readonly path: string;
+  /** True when there was no image: only sites that the dump itself tells were checked. */
+  readonly partial: boolean;
   /** bytes accounted for; the sum of the verdicts */
   readonly bytes: number;
   readonly verdicts: Verdicts;
@@ -73,7 +75,8 @@ export function auditObject(kernel: Kernel, replayed: ReplayedObject): ObjectAud
     if (!region.audited) continue;
     const held = readFound(kernel, region);
     found.set(region, held);
-    for (const run of compareRegion(region, held.bytes, held.absent, counts)) runs.push(run);
+    const partial = replayed.object.partial === true;
+    for (const run of compareRegion(region, held.bytes, held.absent, counts, partial)) runs.push(run);
   }
   const classified = classifyRuns(kernel, replayed, runs, (region) => found.get(region)?.bytes ?? new Uint8Array());
   const mechanisms = new Map<string, MechanismAccount>();
@@ -85,6 +88,7 @@ export function auditObject(kernel: Kernel, replayed: ReplayedObject): ObjectAud
   return {
     name: replayed.object.name,
     path: replayed.object.path,
+    partial: replayed.object.partial === true,
     bytes: counts.bytes,
     verdicts: {
       built: counts.built,

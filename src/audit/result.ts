@@ -95,9 +95,9 @@ export function auditResult<S extends AuditResult["schema"]>(
 function objectFacts(object: ObjectAudit): ObjectFacts {
   return {
     name: object.name,
-    checked: true,
+    checked: !object.partial,
     bytes: object.bytes,
-    image: object.path,
+    image: object.partial ? null : object.path,
     verdicts: object.verdicts,
     mechanisms: Object.fromEntries(object.mechanisms),
     freed: object.freed.map(({ name, size }) => ({ section: name, bytes: size })),

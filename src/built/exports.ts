@@ -1,6 +1,6 @@
 // Which address a name means to a module that asks for it: exports of the core first, then those of other modules
 // (resolve_symbol() in kernel/module/main.c).
-import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
+import { addressAdd, KERNEL_MAP_BASE, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { KernelSymbol } from "../symbols/types.ts";
 
@@ -13,17 +13,27 @@ const isGlobal = (symbol: KernelSymbol): boolean => symbol.type >= "A" && symbol
 export function exportedSymbol(kernel: Kernel, name: string, asking: string): VirtualAddress | undefined {
   const candidates = kernel.symbols.lookupAll(name);
   if (candidates.length === 1) return candidates[0].address;
+  const entry = kernel.symbols.lookup(`__ksymtab_${name}`);
+  const target = entry && exportedValue(kernel, entry.address);
+  // kallsyms leaves absolute symbols out (up to 3.x), `jiffies` among them: then the export is all there is.
+  if (candidates.length === 0 && target !== undefined) return target;
   if (candidates.length > 1) {
-    const entry = kernel.symbols.lookup(`__ksymtab_${name}`);
-    const bytes = entry && kernel.memory.tryRead(entry.address, 4);
-    if (entry !== undefined && bytes !== undefined) {
-      // struct kernel_symbol {s32 value_offset; …} since 4.19 (HAVE_ARCH_PREL32_RELOCATIONS)
-      const target = addressAdd(entry.address, new DataView(bytes.buffer, bytes.byteOffset, 4).getInt32(0, true));
-      const exact = candidates.find((symbol) => symbol.address === target);
-      if (exact !== undefined) return exact.address;
-    }
-    return (candidates.find(isGlobal) ?? candidates[0]).address;
+    const exact = candidates.find((symbol) => symbol.address === target);
+    return (exact ?? candidates.find(isGlobal) ?? candidates[0]).address;
   }
   const elsewhere = kernel.allSymbols.lookupAll(name).filter((symbol) => symbol.module !== asking);
   return (elsewhere.find(isGlobal) ?? elsewhere[0])?.address;
+}
+
+/**
+ * The address in a struct kernel_symbol: {s32 value_offset; s32 name_offset; …} since 4.19
+ * (HAVE_ARCH_PREL32_RELOCATIONS), {unsigned long value; const char *name} before.
+ */
+function exportedValue(kernel: Kernel, entry: VirtualAddress): VirtualAddress | undefined {
+  const bytes = kernel.memory.tryRead(entry, 8);
+  if (bytes === undefined) return undefined;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
+  const value = view.getBigUint64(0, true);
+  // No name lies one byte before its entry, so the high half tells an address from an offset.
+  return value >= KERNEL_MAP_BASE ? virtualAddress(value) : addressAdd(entry, view.getInt32(0, true));
 }

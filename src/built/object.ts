@@ -20,6 +20,8 @@ export interface BuiltObject {
   readonly name: string;
   /** Path of the image file. */
   readonly path: string;
+  /** True when there is no image: only the bytes of sites that the dump itself tells can be checked. */
+  readonly partial?: boolean;
   /** Names of all loaded sections. */
   sectionNames(): readonly string[];
   /** A section by its name, relocated on first use. */

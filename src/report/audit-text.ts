@@ -37,6 +37,11 @@ function verdictLine(result: AuditResult, paint: Paint): string {
   if (account.bytes === 0) return paint.yellow("No code was compared with an image.");
   const errors = findings.filter((finding) => finding.severity !== "note").length + result.findingsLeftOut;
   if (errors > 0) return paint.red(`${counted(errors, "finding")}.`);
+  if (!result.objects.some((object) => object.name === "vmlinux" && object.checked)) {
+    return paint.yellow(
+      `No findings in the ${grouped(account.bytes - absent)} bytes that could be checked; the core's image was not there to check the rest.`,
+    );
+  }
   const rest = absent > 0 ? ` (${grouped(absent)} more are not in the dump)` : "";
   return paint.green(
     `No findings: ${grouped(account.bytes - absent)} bytes of kernel code are what this kernel's own state calls for${rest}.`,
@@ -128,14 +133,27 @@ function objectBlock(result: AuditResult, detailed: boolean): string[] {
   return lines;
 }
 
+/** One line a reason: a missing folder of modules is one fact, not twenty. */
+function notCheckedLines(result: AuditResult, detailed: boolean, paint: Paint): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { object, reason } of result.notChecked) {
+    const key = detailed ? `${object}: ${reason}` : reason.replaceAll(object, "NAME");
+    byReason.set(key, [...(byReason.get(key) ?? []), object]);
+  }
+  return [...byReason].map(([reason, names]) => {
+    const text = detailed
+      ? reason
+      : `${names.join(", ")}: ${names.length === 1 ? reason.replaceAll("NAME", names[0]) : reason}`;
+    return `  ${paint.yellow("not checked")}: ${text}`;
+  });
+}
+
 /** The whole report. */
 export function auditText(result: AuditResult, options: AuditTextOptions, paint: Paint): string {
   const lines = [...headLines(result, paint), "", verdictLine(result, paint)];
   lines.push(...findingBlock(result, options, paint));
   lines.push(...accountBlock(result, paint), ...mechanismBlock(result), ...objectBlock(result, options.detailed));
-  for (const { object, reason } of result.notChecked) {
-    lines.push(`  ${paint.yellow("not checked")}: ${object}: ${reason}`);
-  }
+  lines.push(...notCheckedLines(result, options.detailed, paint));
   for (const note of options.detailed ? result.notes : result.notes.slice(0, 5))
     lines.push(paint.dim(`  note: ${note}`));
   if (!options.detailed && result.notes.length > 5)

@@ -1,5 +1,7 @@
 // ftrace: the compiler's `call __fentry__` at each function is a NOP unless traced; which, tells the kernel's own record
 // of the site (kernel/trace/ftrace.c, arch/x86/kernel/ftrace.c).
+
+import type { BuiltSection } from "../built/object.ts";
 import { type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import { FTRACE_FL, type FtraceRecords, ftraceRecords, pointerOffset } from "../kernel/ftrace-records.ts";
 import { branch32, CALL, JMP32, rel32Target } from "../x86/encode.ts";
@@ -32,17 +34,12 @@ export const applyFtrace: Mechanism = (context) => {
   const { object, space, kernel, state } = context;
   const table = findTable(object, "__mcount_loc", "__start_mcount_loc", "__stop_mcount_loc");
   const records = ftraceRecords(kernel, context.problems);
-  if (table === undefined || records === undefined) return undefined;
+  if (records === undefined || (table === undefined && object.partial !== true)) return undefined;
   const id = mechanismId("ftrace");
-  const view = new DataView(table.bytes.buffer, table.bytes.byteOffset, table.bytes.length);
-  const entries = Math.floor(table.bytes.length / 8);
-  const sites = new SiteArrays(entries + LABELS.length);
+  const places = table === undefined ? recordedPlaces(context, records) : tabledPlaces(table);
+  const sites = new SiteArrays(places.length + LABELS.length);
   const nop5 = state.nops.atomic5;
-  for (let i = 0; i < entries; i++) {
-    // An entry of 0 was a weak function: after relocation it is no address of this object, and its call stays.
-    if (view.getUint32(i * 8 + 4, true) !== 0xffffffff) continue;
-    const at = view.getUint32(i * 8, true) - 0x80000000;
-    if (at < 0) continue;
+  for (const at of places) {
     sites.add(at, LENGTH);
     const index = records.indexOf(at);
     if (index < 0 || space.find(at, LENGTH) === undefined) continue;
@@ -59,7 +56,7 @@ export const applyFtrace: Mechanism = (context) => {
     mechanism: "ftrace",
     object: object.name,
     entries: sites.count - labels,
-    table: "__mcount_loc (8-byte entries)",
+    table: table === undefined ? "ftrace records" : "__mcount_loc (8-byte entries)",
     offsets: sites.offsets,
     lengths: sites.lengths,
     describe: (i) => {
@@ -84,6 +81,22 @@ export const applyFtrace: Mechanism = (context) => {
     },
   };
 };
+
+/** An entry of 0 was a weak function: after relocation it is no address of this object, and its call stays. */
+function tabledPlaces(table: BuiltSection): number[] {
+  const view = new DataView(table.bytes.buffer, table.bytes.byteOffset, table.bytes.length);
+  const places: number[] = [];
+  for (let at = 0; at + 8 <= table.bytes.length; at += 8) {
+    const place = view.getUint32(at, true) - 0x80000000;
+    if (view.getUint32(at + 4, true) === 0xffffffff && place >= 0) places.push(place);
+  }
+  return places;
+}
+
+/** Without an image the records themselves are the table. */
+function recordedPlaces(context: SiteContext, records: FtraceRecords): number[] {
+  return Array.from(records.ips).filter((ip) => context.space.find(ip, LENGTH) !== undefined);
+}
 
 /** ftrace_call leads to *ftrace_trace_function; ftrace_graph_call (up to 5.10) to ftrace_graph_caller while that is active. */
 function applyLabels(context: SiteContext, sites: SiteArrays, id: number): number {
