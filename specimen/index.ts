@@ -2,7 +2,6 @@
 // but Node, so the demo and the fast tests run anywhere.
 
 export { type Demo, demos } from "./demos.ts";
-export type { TrueSite } from "./kernel-6x/boot-patcher.ts";
 export {
   makeSpecimen,
   type Specimen,
@@ -10,3 +9,4 @@ export {
   type SpecimenTruth,
   type TrueFinding,
 } from "./kernel-6x/specimen.ts";
+export type { TrueSite } from "./machine/boot-patcher.ts";

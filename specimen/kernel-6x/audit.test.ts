@@ -10,7 +10,7 @@ import { openDump } from "../../src/memory/open.ts";
 import { makeSpecimen, type SpecimenOptions } from "./specimen.ts";
 
 function audit(options: SpecimenOptions) {
-  const specimen = makeSpecimen({ probed: false, ...options });
+  const specimen = makeSpecimen(options);
   const kernel = openKernel(openDump(new BufferSource("specimen", specimen.dump)));
   const core = openKernelImage(new BufferSource("vmlinuz", specimen.vmlinuz));
   const modules = new Map(

@@ -26,11 +26,17 @@ export const FEATURE = {
 /** NCAPINTS + NBUGINTS */
 export const CAPABILITY_WORDS = 24;
 
+/** Without these no processor runs a 64-bit kernel: CPUID 1 EDX, and SYSCALL, NX, long mode of 0x80000001 EDX. */
+export const BASELINE: readonly number[] = [
+  ...[0, 4, 5, 6, 8, 9, 13, 15, 24, 25, 26].map((bit) => at(0, bit)),
+  ...[11, 20, 29].map((bit) => at(1, bit)),
+];
+
 const COMMON = [FEATURE.FPU, FEATURE.REP_GOOD, FEATURE.ALWAYS, FEATURE.XSAVE, FEATURE.HYPERVISOR, FEATURE.SMAP];
 
 /** The features of a machine: with the Spectre mitigations on, retpolines and return thunks stay as built. */
 export function featureSet(options: { readonly mitigations: boolean; readonly cpus: number }): ReadonlySet<number> {
-  const set = new Set<number>(COMMON);
+  const set = new Set<number>([...BASELINE, ...COMMON]);
   if (options.mitigations) for (const f of [FEATURE.RETPOLINE, FEATURE.RETHUNK]) set.add(f);
   return set;
 }

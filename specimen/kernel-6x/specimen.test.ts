@@ -10,7 +10,7 @@ import type { Kernel } from "../../src/kernel/kernel.ts";
 import { openKernel } from "../../src/kernel/open.ts";
 import { openDump } from "../../src/memory/open.ts";
 import { hex, toHex } from "../bytes.ts";
-import type { TrueSite } from "./boot-patcher.ts";
+import type { TrueSite } from "../machine/boot-patcher.ts";
 import { makeSpecimen, type Specimen } from "./specimen.ts";
 
 let specimen: Specimen;

@@ -1,15 +1,15 @@
 // The modern specimen: a kernel of the 6.1 shape, booted, with two modules, dumped while idle.
 import { hex, toHex } from "../bytes.ts";
+import { patchText, type TrueSite } from "../machine/boot-patcher.ts";
 import { Ram } from "../machine/physical.ts";
+import type { Running } from "../machine/running.ts";
 import type { Machine } from "../object/unit.ts";
 import { type DumpFormat, writeDump } from "../writers/dump-formats.ts";
 import { writeBzImage, writeRelocations, writeVmlinux } from "../writers/vmlinux-writer.ts";
-import { patchText, type TrueSite } from "./boot-patcher.ts";
 import { buildCore, LINK_BASE } from "./core.ts";
 import { BANNER, BUILD_ID, RELEASE } from "./data.ts";
 import { featureSet } from "./features.ts";
 import { quire, vellum } from "./modules.ts";
-import type { Running } from "./running.ts";
 import { freeInit, identify, loadCore, processRoot } from "./state-core.ts";
 import { idleCpus } from "./state-cpus.ts";
 import { loadModules } from "./state-modules.ts";

@@ -3,12 +3,12 @@
 import { AddressSpace, type PageSize } from "../machine/address-space.ts";
 import { MemoryImage, type Regions } from "../machine/memory-image.ts";
 import { noise, PAGE, type Ram } from "../machine/physical.ts";
+import { type Running, setSymbol } from "../machine/running.ts";
 import type { LinkedCore } from "../object/link-core.ts";
 import type { CTypes } from "../types/c-types.ts";
 import { RELEASE, VERSION } from "./data.ts";
 import { capabilityWords } from "./features.ts";
 import { fillLog } from "./printk.ts";
-import { type Running, setSymbol } from "./running.ts";
 
 const HUGE = 2 << 20;
 const GIB = 1 << 30;

@@ -1,7 +1,8 @@
 // CPUs at rest: idle threads with their stacks, per-CPU variables, and the registers that a dump records.
+
+import { type Running, setSymbol } from "../machine/running.ts";
 import type { CpuState } from "../writers/core-notes.ts";
 import { FEATURE } from "./features.ts";
-import { type Running, setSymbol } from "./running.ts";
 
 const TASK = "struct task_struct";
 const STACK = 4 * 4096;

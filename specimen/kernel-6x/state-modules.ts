@@ -1,8 +1,9 @@
 // Loads the modules: memory, struct module, sections as /sys/module shows them, per-CPU data, the list of modules.
+
+import type { Running } from "../machine/running.ts";
 import { type LoadedModule, layOutModule, loadModule } from "../object/load-module.ts";
 import { type ModuleFile, writeModule } from "../object/module-file.ts";
 import type { Unit } from "../object/unit.ts";
-import type { Running } from "./running.ts";
 
 const MODULE = "struct module";
 

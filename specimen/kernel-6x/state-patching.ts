@@ -1,8 +1,8 @@
 // The state behind run-time patching: static keys with their sorted tables, static call keys, ftrace records and
 // ops, kprobes. Values are the ones that data.ts and the sites declare; the layouts are 6.1's.
 import { ByteWriter } from "../bytes.ts";
+import { isInitAddress, type Running, type RunningModule, setSymbol } from "../machine/running.ts";
 import { STATIC_CALLS, STATIC_KEYS } from "./data.ts";
-import { isInitAddress, type Running, type RunningModule, setSymbol } from "./running.ts";
 
 interface Entry {
   readonly code: bigint;

@@ -1,7 +1,8 @@
 // The VMCOREINFO text of a 6.1 kernel (kernel/crash_core.c, arch/x86/kernel/crash_core_64.c): the keys that tell
 // where things are and how big they are.
+
+import type { Running } from "../machine/running.ts";
 import { BUILD_ID, RELEASE } from "./data.ts";
-import type { Running } from "./running.ts";
 
 const SYMBOLS = ["init_uts_ns", "swapper_pg_dir", "_stext", "prb", "printk_rb_static"];
 const KALLSYMS = ["names", "num_syms", "token_table", "token_index", "offsets", "relative_base"];

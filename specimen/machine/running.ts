@@ -1,9 +1,10 @@
 // What the parts of the state builder share: the loaded core, its memory, the machine, and helpers over them.
-import type { MemoryImage } from "../machine/memory-image.ts";
+
 import type { LinkedCore } from "../object/link-core.ts";
 import type { LoadedModule } from "../object/load-module.ts";
 import type { Machine, Unit } from "../object/unit.ts";
 import type { CTypes } from "../types/c-types.ts";
+import type { MemoryImage } from "./memory-image.ts";
 
 export interface RunningModule {
   readonly loaded: LoadedModule;
