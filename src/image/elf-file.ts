@@ -1,5 +1,6 @@
 // An ELF file with its sections by name: what vmlinux and every .ko is handed around as.
 import { readElfHeader, readSection, readSections } from "../bytes/elf.ts";
+import { UnsupportedError } from "../bytes/errors.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import type { ElfFile } from "./types.ts";
 
@@ -19,4 +20,13 @@ export function openElf(source: ByteSource): ElfFile {
     section: (name) => byName.get(name),
     bytes: (section) => readSection(source, section),
   };
+}
+
+const SHT_NOBITS = 8;
+
+/** @throws UnsupportedError for the files of debug packages that keep section headers but no code */
+export function checkHasCode(elf: ElfFile): void {
+  if (elf.section(".text")?.type === SHT_NOBITS) {
+    throw new UnsupportedError(elf.source.name, "a file with debug information but without code");
+  }
 }

@@ -5,7 +5,7 @@ import { isElf } from "../bytes/elf.ts";
 import { FormatError, UnsupportedError } from "../bytes/errors.ts";
 import { BufferSource, type ByteSource } from "../bytes/source.ts";
 import { isBootImage, readBootHeader } from "./boot-header.ts";
-import { openElf } from "./elf-file.ts";
+import { checkHasCode, openElf } from "./elf-file.ts";
 import { findBanner, readBuildId, releaseOf } from "./identity.ts";
 import { readRelocations } from "./relocations.ts";
 import type { KernelImage } from "./types.ts";
@@ -22,10 +22,22 @@ export interface UnpackedKernel {
   readonly elf: ByteSource;
   /** The boot header's version text, for a bzImage. */
   readonly version?: string;
+  /** linux_banner, when it is already known; it is searched otherwise. */
+  readonly banner?: string;
 }
 
 const ET_EXEC = 2;
 const ET_DYN = 3;
+
+/**
+ * How the kernel in the file is packed; undefined when it is not, or is no kernel. Tells which codec to prepare.
+ * @throws FormatError, UnsupportedError for a broken boot header
+ */
+export function kernelCodec(source: ByteSource): CodecName | undefined {
+  if (!isBootImage(source)) return detectCodec(source.read(0, Math.min(9, source.size)));
+  const { payloadOffset, payloadLength } = readBootHeader(source);
+  return detectCodec(source.read(payloadOffset, Math.min(9, payloadLength)));
+}
 
 /**
  * Unwraps a bzImage or a packed vmlinux.
@@ -89,7 +101,8 @@ export function kernelImageOf(path: string, unpacked: UnpackedKernel): KernelIma
   if (elf.header.type !== ET_EXEC && elf.header.type !== ET_DYN) {
     throw new FormatError(`${unpacked.elf.name}: ELF header+0x10`, `type ${elf.header.type} is no kernel's (2 or 3)`);
   }
-  const version = findBanner(elf);
+  checkHasCode(elf);
+  const version = unpacked.banner ?? findBanner(elf);
   return {
     path,
     container: unpacked.container,

@@ -3,7 +3,7 @@ import { decompress, detectCodec } from "../bytes/decompress/index.ts";
 import { isElf } from "../bytes/elf.ts";
 import { FormatError, UnsupportedError } from "../bytes/errors.ts";
 import { BufferSource, type ByteSource } from "../bytes/source.ts";
-import { openElf } from "./elf-file.ts";
+import { checkHasCode, openElf } from "./elf-file.ts";
 import { readBuildId } from "./identity.ts";
 import type { OpenImageOptions } from "./kernel-image.ts";
 import { moduleNameOf } from "./module-name.ts";
@@ -23,6 +23,7 @@ export function openModuleImage(source: ByteSource, options: OpenImageOptions = 
   if (elf.header.type !== ET_REL) {
     throw new FormatError(`${elf.source.name}: ELF header+0x10`, `type ${elf.header.type} is no module's (1)`);
   }
+  checkHasCode(elf);
   const info = readModinfo(elf);
   return {
     path: source.name,

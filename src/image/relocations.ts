@@ -9,6 +9,8 @@ const BASE = 0xffffffff80000000n;
 const SHF_ALLOC = 2;
 const SHT_NOBITS = 8;
 const PT_LOAD = 1;
+/** Twenty times what the largest known kernel has (350,000). */
+const ENTRIES_MAX = 8_000_000;
 
 /** File offset at which the ELF file ends: its headers and all contents lie before it. */
 export function elfEnd(elf: ElfFile, segments: readonly ProgramHeader[]): number {
@@ -35,7 +37,7 @@ export function readRelocations(elf: ElfFile): KaslrRelocations | undefined {
   const segments = readProgramHeaders(source, elf.header);
   const end = elfEnd(elf, segments);
   const count = Math.floor((source.size - end) / 4);
-  if (count < 2) return undefined;
+  if (count < 2 || count > ENTRIES_MAX) return undefined;
   const words = new Int32Array(source.read(end, 4 * count).slice().buffer);
   if (words[0] !== 0) return undefined;
   const starts: number[] = [];
@@ -48,7 +50,7 @@ export function readRelocations(elf: ElfFile): KaslrRelocations | undefined {
     groups.length === 3 ? (groups as [Int32Array, Int32Array, Int32Array]) : [groups[0]!, new Int32Array(), groups[1]!];
   const ranges = occupiedRanges(elf, segments);
   // A sign-extended link address minus BASE is the word plus 2^31, which is the word with its top bit cleared.
-  for (const group of [abs64, inverse32, abs32]) for (let i = 0; i < group.length; i++) group[i]! ^= 0x80000000;
+  for (let i = 0; i < count; i++) words[i] ^= 0x80000000;
   if (!allInside(abs64, 8, ranges) || !allInside(inverse32, 4, ranges) || !allInside(abs32, 4, ranges))
     return undefined;
   return { abs64, abs32, inverse32, base: BASE };
@@ -85,13 +87,16 @@ function occupiedRanges(elf: ElfFile, segments: readonly ProgramHeader[]): Range
 }
 
 function allInside(entries: Int32Array, width: number, ranges: readonly Range[]): boolean {
-  let range: Range | undefined;
-  for (const entry of entries) {
+  let start = 0;
+  let last = -1;
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i];
     // Entries are nearly sorted, so the last range is nearly always right.
-    if (range === undefined || entry < range.start || entry + width > range.end) {
-      range = ranges.find((r) => entry >= r.start && entry + width <= r.end);
-      if (range === undefined) return false;
-    }
+    if (entry >= start && entry <= last) continue;
+    const range = ranges.find((r) => entry >= r.start && entry + width <= r.end);
+    if (range === undefined) return false;
+    start = range.start;
+    last = range.end - width;
   }
   return true;
 }
