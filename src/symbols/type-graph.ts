@@ -22,7 +22,8 @@ export type TypeNode =
   | {
       readonly kind: "struct" | "union";
       readonly name: string;
-      readonly size: number;
+      /** undefined when only some members are known */
+      readonly size: number | undefined;
       readonly members: readonly RawMember[];
     }
   | {
