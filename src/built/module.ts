@@ -13,6 +13,7 @@ import { signedAddress } from "../symbols/sorted-symbols.ts";
 import { exportedSymbol } from "./exports.ts";
 import type { BuiltObject, BuiltSection } from "./object.ts";
 
+const SHF_WRITE = 1;
 const SHF_ALLOC = 2;
 const SHF_EXECINSTR = 4;
 const SHT_NOBITS = 8;
@@ -123,13 +124,29 @@ export class BuiltModule implements BuiltObject {
     return undefined;
   }
 
-  /** Sections without a recorded address (empty, or left out of sect_attrs) are put where nothing lies. */
+  /**
+   * Sections without a recorded address. An empty one has symbols all the same (an empty lock_class_key in .bss): the
+   * loader laid it behind the section before it of the same kind (layout_sections() in kernel/module/main.c). What
+   * remains is put where nothing lies.
+   */
   private placeRest(): void {
     let free = BASE;
+    const ends = new Map<string, number>();
     for (const section of this.image.elf.sections) {
-      if ((section.flags & SHF_ALLOC) === 0 || this.addresses.has(section.index)) continue;
-      this.addresses.set(section.index, free);
-      free += (section.size + 4095) & ~4095;
+      if ((section.flags & SHF_ALLOC) === 0) continue;
+      const kind = `${section.flags & (SHF_WRITE | SHF_EXECINSTR)}${isInit(section.name) ? " init" : ""}`;
+      let address = this.addresses.get(section.index);
+      if (address === undefined) {
+        const align = Math.max(1, section.align);
+        const end = ends.get(kind);
+        if (section.size === 0 && end !== undefined) address = Math.ceil(end / align) * align;
+        else {
+          address = free;
+          free += (section.size + 4095) & ~4095;
+        }
+        this.addresses.set(section.index, address);
+      }
+      ends.set(kind, address + section.size);
     }
   }
 
