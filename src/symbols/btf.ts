@@ -30,6 +30,8 @@ const K = {
   enum64: 19,
 } as const;
 
+const SPACES: readonly NameSpace[] = ["struct", "union", "enum", "plain"];
+
 /** Bytes behind the 12 of `struct btf_type`: fixed, and for each of `vlen` elements. By kind, 0 unused. */
 const FIXED = [0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0];
 const EACH = [0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12];
@@ -55,7 +57,8 @@ export class BtfTypes extends TypeGraph {
   private readonly firstId: number;
   private readonly strings: Uint8Array;
   private readonly firstString: number;
-  private readonly indexes = new Map<NameSpace, NameIndex>();
+  /** By SPACES. */
+  private indexes: readonly NameIndex[] | undefined;
   private enums: number[] | undefined;
   private tellsSign: boolean | undefined;
 
@@ -95,13 +98,9 @@ export class BtfTypes extends TypeGraph {
   }
 
   protected find(space: NameSpace, name: string): TypeRef | undefined {
-    let index = this.indexes.get(space);
-    if (index === undefined) {
-      index = this.buildIndex(space);
-      this.indexes.set(space, index);
-    }
+    this.indexes ??= this.buildIndexes();
     let forward: TypeRef | undefined;
-    for (const id of index.rows(name)) {
+    for (const id of this.indexes[SPACES.indexOf(space)].rows(name)) {
       if (this.isDefinition(id)) return id;
       forward ??= id;
     }
@@ -239,17 +238,19 @@ export class BtfTypes extends TypeGraph {
     return kind !== K.fwd && (kind !== K.enum || (this.view.getUint32(at + 4, true) & 0xffffff) > 0);
   }
 
-  private buildIndex(space: NameSpace): NameIndex {
-    const { view, offsets, firstId, firstString } = this;
-    const index = new NameIndex(this.strings);
+  private buildIndexes(): NameIndex[] {
+    const { view, offsets, firstId, firstString, strings } = this;
+    const indexes = SPACES.map(() => new NameIndex(strings));
+    const spaceOf = Int8Array.from({ length: 256 }, (_, top) => SPACES.findIndex((space) => inSpace(top, space)));
     for (let i = 0; i < offsets.length; i++) {
       const at = offsets[i];
+      const space = spaceOf[view.getUint8(at + 7)];
+      if (space < 0) continue;
       const name = view.getUint32(at, true);
-      if (name === 0 || !inSpace(view.getUint8(at + 7), space)) continue;
       const start = name - firstString;
-      if (start >= 0 && start < this.strings.length) index.add(start, firstId + i);
+      if (name !== 0 && start >= 0 && start < strings.length) indexes[space].add(start, firstId + i);
     }
-    return index;
+    return indexes;
   }
 }
 

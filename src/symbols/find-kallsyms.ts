@@ -13,6 +13,13 @@ const MAX_NAME = 600;
 /** A kernel has thousands of symbols; fewer markers than this do not tell the table from chance. */
 const MIN_MARKERS = 2;
 
+/** A kernel has one token table; a crafted image may have thousands, each of which starts a search. */
+const MAX_TABLES = 8;
+/** Runs of numbers that look like markers; the real one is the nearest to the token table, or nearly so. */
+const MAX_RUNS = 4096;
+/** Places that may be the start of the names, for one run of markers; each costs a walk. */
+const MAX_WALKS = 64;
+
 interface Tokens {
   readonly table: number;
   readonly index: number;
@@ -30,7 +37,9 @@ interface Names {
  */
 export function findKallsyms(bytes: Uint8Array, base: VirtualAddress): KallsymsLocations | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let tables = 0;
   for (const tokens of findTokens(bytes, view)) {
+    if (++tables > MAX_TABLES) break;
     const names = findNames(bytes, view, tokens.table);
     if (names === undefined) continue;
     const rows = findAddresses(view, base, names, tokens.index + 512);
@@ -103,11 +112,13 @@ function checkTokens(bytes: Uint8Array, view: DataView, zero: number): Tokens | 
  */
 function findNames(bytes: Uint8Array, view: DataView, table: number): Names | undefined {
   const stop = Math.max(0, table - SEARCH_BACK);
+  let runs = 0;
   for (let start = Math.floor((table - 8) / 4) * 4; start >= stop; start -= 4) {
     if (view.getUint32(start, true) !== 0) continue;
     for (const size of [4, 8] as const) {
       const markers = countMarkers(view, start, size, table);
       if (markers < MIN_MARKERS) continue;
+      if (++runs > MAX_RUNS) return undefined;
       const names = namesBefore(bytes, view, start, size, markers);
       if (names !== undefined) return names;
     }
@@ -137,10 +148,12 @@ function namesBefore(
 ): Names | undefined {
   const lastMarker = view.getUint32(markers + (markerCount - 1) * size, true);
   const lowest = Math.max(8, markers - lastMarker - 256 * MAX_NAME);
+  let walks = 0;
   for (let names = markers - lastMarker - 2 - ((markers - lastMarker - 2) % 4); names >= lowest; names -= 4) {
     for (const numSyms of [names - 8, names - 4]) {
       const count = view.getUint32(numSyms, true);
       if (count > markerCount * 256 || count <= (markerCount - 1) * 256) continue;
+      if (++walks > MAX_WALKS) return undefined;
       const region = bytes.subarray(names, markers + markerCount * size);
       for (const lengths of ["uleb128", "byte"] as const) {
         const offsets = walkNames(region.subarray(0, markers - names), count, lengths);

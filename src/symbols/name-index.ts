@@ -3,11 +3,11 @@
 const utf8 = new TextEncoder();
 
 export class NameIndex {
-  private heads = new Int32Array(1024).fill(-1);
-  private starts = new Int32Array(512);
-  private hashes = new Int32Array(512);
-  private values = new Int32Array(512);
-  private next = new Int32Array(512);
+  private heads = new Int32Array(16384).fill(-1);
+  private starts = new Int32Array(8192);
+  private hashes = new Int32Array(8192);
+  private values = new Int32Array(8192);
+  private next = new Int32Array(8192);
   private count = 0;
 
   /** @param strings the string section; ends with NUL */

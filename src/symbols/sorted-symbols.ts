@@ -12,8 +12,9 @@ const REACH = 2 ** 28;
 const LAST_REACH = 2 ** 16;
 
 /**
- * An address as a double, exact for what a kernel has: as a signed number, kernel addresses are small negatives
- * (0xffffffff80000000 is -2^31, the direct map about -2^47). Ascending signed order would put user addresses
+ * An address as a double, exact for all that has symbols: as a signed number, kernel addresses are small negatives
+ * (0xffffffff80000000 is -2^31, the direct map of 4-level page tables about -2^47; that of 5 levels, -2^56, is rounded
+ * and only ever asked for, never the address of a symbol). Ascending signed order would put user addresses
  * above; the zero-based per-CPU symbols are such, and tables list them first: see `compareAddresses`.
  */
 export function signedAddress(address: bigint): number {
