@@ -32,7 +32,7 @@ export const BASELINE: readonly number[] = [
   ...[11, 20, 29].map((bit) => at(1, bit)),
 ];
 
-const COMMON = [FEATURE.FPU, FEATURE.REP_GOOD, FEATURE.ALWAYS, FEATURE.XSAVE, FEATURE.HYPERVISOR, FEATURE.SMAP];
+const COMMON = [FEATURE.FPU, FEATURE.REP_GOOD, FEATURE.ALWAYS, FEATURE.XSAVE, FEATURE.SMAP];
 
 /** The features of a machine: with the Spectre mitigations on, retpolines and return thunks stay as built. */
 export function featureSet(options: { readonly mitigations: boolean; readonly cpus: number }): ReadonlySet<number> {

@@ -1,6 +1,8 @@
 // The modern specimen: a kernel of the 6.1 shape, booted, with two modules, dumped while idle.
 import { hex, toHex } from "../bytes.ts";
 import { patchText, type TrueSite } from "../machine/boot-patcher.ts";
+import { KERNEL_TABLES, loadCore, processRoot } from "../machine/load-core.ts";
+import { loadModules } from "../machine/load-modules.ts";
 import { Ram } from "../machine/physical.ts";
 import type { Running } from "../machine/running.ts";
 import type { Machine } from "../object/unit.ts";
@@ -10,9 +12,9 @@ import { buildCore, LINK_BASE } from "./core.ts";
 import { BANNER, BUILD_ID, RELEASE } from "./data.ts";
 import { featureSet } from "./features.ts";
 import { quire, vellum } from "./modules.ts";
-import { freeInit, identify, loadCore, processRoot } from "./state-core.ts";
+import { freeInit, identify } from "./state-core.ts";
 import { idleCpus } from "./state-cpus.ts";
-import { loadModules } from "./state-modules.ts";
+import { describeModule, RULES } from "./state-modules.ts";
 import { ftrace, kprobes, staticCalls, staticKeys } from "./state-patching.ts";
 import { types6x } from "./types.ts";
 import { vmcoreinfoText } from "./vmcoreinfo.ts";
@@ -101,7 +103,12 @@ export function makeSpecimen(options: SpecimenOptions = {}): Specimen {
   const features = featureSet({ mitigations: options.mitigations ?? false, cpus });
   const { unit, built, loaded } = buildCore(types, KASLR_OFFSET, { tracing: true, probed: options.probed ?? true });
   const ram = new Ram(0x10000000);
-  const memory = loadCore(ram, loaded, types, { physical: PHYSICAL, regions: REGIONS });
+  const memory = loadCore(ram, loaded, types, {
+    physical: PHYSICAL,
+    regions: REGIONS,
+    top: "init_top_pgt",
+    tables: [...KERNEL_TABLES, ["level2_fixmap_pgt", 0xffffffffc0000000n, 2]],
+  });
   const trampoline = memory.moduleAlloc(4096, 4096, 4096);
   const slots = memory.moduleAlloc(4096, 4096, 4096);
   const at = (name: string): bigint => {
@@ -119,7 +126,11 @@ export function makeSpecimen(options: SpecimenOptions = {}): Specimen {
   });
   const physBase = BigInt(PHYSICAL) - (LINK_BASE + KASLR_OFFSET - 0xffffffff80000000n);
   identify(r, physBase, REGIONS);
-  const files = loadModules(r, [vellum(types), quire(types)], MODULE_PERCPU);
+  const files = loadModules(r, [vellum(types), quire(types)], {
+    rules: RULES,
+    percpu: MODULE_PERCPU,
+    describe: describeModule,
+  });
   staticKeys(r);
   staticCalls(r);
   const sites = patchText(r);

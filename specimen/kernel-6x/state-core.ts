@@ -1,55 +1,11 @@
-// Brings the core into memory as a booted kernel has it: sections loaded, page tables, identification, CPU features,
-// per-CPU areas, page allocator's leavings where init memory was.
-import { AddressSpace, type PageSize } from "../machine/address-space.ts";
-import { MemoryImage, type Regions } from "../machine/memory-image.ts";
-import { noise, PAGE, type Ram } from "../machine/physical.ts";
+// What a booted 6.1 kernel has stored about itself: identification, CPU features, its log, and the page allocator's
+// leavings where init memory was.
+import type { Regions } from "../machine/memory-image.ts";
+import { noise, PAGE } from "../machine/physical.ts";
 import { type Running, setSymbol } from "../machine/running.ts";
-import type { LinkedCore } from "../object/link-core.ts";
-import type { CTypes } from "../types/c-types.ts";
 import { RELEASE, VERSION } from "./data.ts";
 import { capabilityWords } from "./features.ts";
 import { fillLog } from "./printk.ts";
-
-const HUGE = 2 << 20;
-const GIB = 1 << 30;
-const DIRECT_2M: PageSize = 0x200000;
-
-export interface Placement {
-  /** physical address of _text */
-  readonly physical: number;
-  readonly regions: Regions;
-}
-
-/** Sections into RAM, and the page tables that cover them, the direct map and the module area. */
-export function loadCore(ram: Ram, core: LinkedCore, types: CTypes, placement: Placement): MemoryImage {
-  const base = core.section(".text").address;
-  const physical = (address: bigint) => placement.physical + Number(address - base);
-  for (const s of core.sections) {
-    ram.write(physical(s.loadAddress), s.bytes);
-    for (let at = 0; at < s.size; at += PAGE) ram.page(Math.floor((physical(s.loadAddress) + at) / PAGE));
-  }
-  const space = new AddressSpace(ram, physical(core.address("init_top_pgt")));
-  const kernelMap = 0xffffffff80000000n;
-  space.adopt(kernelMap, 1, physical(core.address("level3_kernel_pgt")));
-  space.adopt(kernelMap, 2, physical(core.address("level2_kernel_pgt")));
-  space.adopt(0xffffffffc0000000n, 2, physical(core.address("level2_fixmap_pgt")));
-  const data = core.section(".data").address;
-  space.map(base, physical(base), HUGE, DIRECT_2M, { executable: true });
-  space.map(base + BigInt(HUGE), physical(base) + HUGE, HUGE, DIRECT_2M);
-  // Freed init memory in the middle split the mapping of the data into small pages.
-  const end = Number(core.address("_end") - data);
-  space.map(data, physical(data), Math.ceil(end / PAGE) * PAGE, 4096, { writable: true });
-  space.map(placement.regions.direct, 0, GIB, 0x200000, { writable: true });
-  space.map(placement.regions.direct + BigInt(GIB), GIB, GIB, 0x40000000, { writable: true });
-  return new MemoryImage(space, types, placement.regions);
-}
-
-/** A process's top page table: the kernel half is shared. @returns its physical address */
-export function processRoot(memory: MemoryImage): number {
-  const root = memory.ram.allocate();
-  memory.ram.write(root + 2048, memory.ram.read(memory.space.root + 2048, 2048));
-  return root;
-}
 
 export function identify(r: Running, physBase: bigint, regions: Regions): void {
   const CPU = "struct cpuinfo_x86";

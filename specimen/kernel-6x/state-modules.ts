@@ -1,8 +1,7 @@
-// Loads the modules: memory, struct module, sections as /sys/module shows them, per-CPU data, the list of modules.
+// A loaded module's struct module, and its sections as /sys/module shows them.
 
 import type { Running } from "../machine/running.ts";
-import { type LoadedModule, layOutModule, loadModule } from "../object/load-module.ts";
-import { type ModuleFile, writeModule } from "../object/module-file.ts";
+import type { LoadedModule, LoaderRules } from "../object/load-module.ts";
 import type { Unit } from "../object/unit.ts";
 
 const MODULE = "struct module";
@@ -27,7 +26,11 @@ function sectionAttributes(r: Running, unit: Unit, loaded: LoadedModule): bigint
   return at;
 }
 
-function descriptor(r: Running, unit: Unit, loaded: LoadedModule): bigint {
+/** Which sections a 6.1 kernel write-protects once a module has come up, and where it keeps kallsyms' types. */
+export const RULES: LoaderRules = { afterInit: /^(\.data\.\.ro_after_init|__jump_table)$/, typesInInfo: false };
+
+/** Fills in the struct module. @returns its address */
+export function describeModule(r: Running, unit: Unit, loaded: LoadedModule): bigint {
   const at = loaded.address("__this_module");
   const { layout, base } = loaded;
   const { coreSizes, kallsyms } = layout;
@@ -37,7 +40,7 @@ function descriptor(r: Running, unit: Unit, loaded: LoadedModule): bigint {
   const core = at + BigInt(r.types.offset(MODULE, "core_kallsyms"));
   r.memory.set(core, K, {
     symtab: base + BigInt(kallsyms.symtab),
-    num_symtab: kallsyms.count,
+    num_symtab: kallsyms.symbols.length,
     strtab: base + BigInt(kallsyms.strtab),
     typetab: base + BigInt(kallsyms.typetab),
   });
@@ -71,42 +74,4 @@ function descriptor(r: Running, unit: Unit, loaded: LoadedModule): bigint {
     "refcnt.counter": 1,
   });
   return at;
-}
-
-/**
- * Loads modules in the given order, each before the next, and hangs them into the list (newest first).
- * @param percpu per-CPU address of the first module's data
- * @returns the .ko files
- */
-export function loadModules(r: Running, units: readonly Unit[], percpu: bigint): Map<string, Uint8Array> {
-  const files = new Map<string, Uint8Array>();
-  let nextPercpu = percpu;
-  for (const unit of units) {
-    const file: ModuleFile = writeModule(unit);
-    files.set(`${unit.name}.ko`, file.bytes);
-    const layout = layOutModule(unit, file);
-    const { text, readOnlyAfterInit, size } = layout.coreSizes;
-    const base = r.memory.moduleAlloc(text, readOnlyAfterInit, size);
-    const perCpuSize = unit.sections.get(".data..percpu")?.bytes.length ?? 0;
-    const loaded = loadModule(unit, file, layout, {
-      base,
-      // The init area lay behind the module and is gone: its addresses survive in sect_attrs only.
-      initBase: base + BigInt(size) + 0x8000n,
-      percpu: perCpuSize ? nextPercpu : 0n,
-      resolve: (symbol) => {
-        for (const other of r.modules) if (other.unit.symbols.get(symbol)?.global) return other.loaded.address(symbol);
-        return r.at(symbol);
-      },
-    });
-    r.memory.write(base, loaded.core);
-    if (perCpuSize) {
-      const initial = unit.section(".data..percpu").bytes.take();
-      for (const offset of r.perCpuOffset) r.memory.write(offset + nextPercpu, initial);
-      nextPercpu += 64n;
-    }
-    r.modules.push({ loaded, unit, descriptor: descriptor(r, unit, loaded) });
-  }
-  const list = BigInt(r.types.offset(MODULE, "list"));
-  r.memory.ring([r.at("modules"), ...[...r.modules].reverse().map((m) => m.descriptor + list)]);
-  return files;
 }

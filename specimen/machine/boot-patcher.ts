@@ -62,7 +62,7 @@ export function patchText(r: Running): TrueSite[] {
   );
   for (const m of r.modules) {
     const machine: Machine = { ...r.machine, address: (symbol) => m.loaded.address(symbol) };
-    const init = (s: SiteDeclaration) => s.section.startsWith(".init");
+    const init = (s: SiteDeclaration) => s.section.startsWith(".init") && !m.coming;
     // alternatives_smp_module_add() takes .text only.
     const locate = (s: SiteDeclaration) => (init(s) ? undefined : m.loaded.address(place(s)));
     out.push(...apply(r, m.unit.name, m.unit.sites, locate, machine));

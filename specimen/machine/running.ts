@@ -11,6 +11,8 @@ export interface RunningModule {
   /** address of its struct module */
   readonly descriptor: bigint;
   readonly unit: Unit;
+  /** its init function has not returned: init sections are still there */
+  readonly coming: boolean;
 }
 
 export interface Running {

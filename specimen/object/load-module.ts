@@ -1,5 +1,5 @@
-// Lays a module out in memory and relocates it, by the rules of kernel/module/main.c (6.1): executable sections
-// first, then read-only data, then what is read-only after init, then writable data; init sections apart.
+// Lays a module out in memory and relocates it, by the rules of kernel/module.c (kernel/module/main.c since 5.19):
+// executable sections first, then read-only data, then what is read-only after init, then writable data; init apart.
 import { alignUp, ByteWriter, latin1 } from "../bytes.ts";
 import type { ModuleFile, ModuleSymbol } from "./module-file.ts";
 import { placeOf, symbolPlus, type Unit } from "./unit.ts";
@@ -24,26 +24,36 @@ export interface ModuleLayout {
   readonly coreSizes: LayoutSizes;
   readonly initSizes: LayoutSizes;
   /** the cut-down symbol table at the end of the core's data: offsets from the base */
-  readonly kallsyms: {
-    readonly symtab: number;
-    readonly strtab: number;
-    readonly typetab: number;
-    readonly count: number;
-  };
+  readonly kallsyms: SymbolPlaces;
+  /** the full one at the end of the init area, which the kernel uses until the module has come up */
+  readonly initKallsyms: SymbolPlaces;
+}
+
+export interface SymbolPlaces {
+  readonly symtab: number;
+  readonly strtab: number;
+  readonly typetab: number;
   readonly symbols: readonly ModuleSymbol[];
+}
+
+/** What differs between releases. */
+export interface LoaderRules {
+  /** names of sections that become read-only after init */
+  readonly afterInit: RegExp;
+  /** kallsyms' type letters: put into st_info (before 5.2), or a table of their own */
+  readonly typesInInfo: boolean;
 }
 
 const isInit = (name: string) => name.startsWith(".init");
 /** Sections that the loader reads but does not lay out (.modinfo, __versions), and per-CPU data, which goes elsewhere. */
 const skipped = (name: string) => /^(\.modinfo|__versions|\.data\.\.percpu)$/.test(name);
-const afterInit = (name: string) => name === ".data..ro_after_init" || name === "__jump_table";
 
-function place(unit: Unit, init: boolean): { offsets: Map<string, number>; sizes: LayoutSizes } {
+function place(unit: Unit, init: boolean, rules: LoaderRules): { offsets: Map<string, number>; sizes: LayoutSizes } {
   const offsets = new Map<string, number>();
   const groups: ((name: string, flags: number) => boolean)[] = [
     (_, f) => (f & EXEC) !== 0,
     (_, f) => (f & WRITE) === 0,
-    (name) => afterInit(name),
+    (name) => rules.afterInit.test(name),
     () => true,
   ];
   const ends: number[] = [];
@@ -61,28 +71,31 @@ function place(unit: Unit, init: boolean): { offsets: Map<string, number>; sizes
   return { offsets, sizes: { text: ends[0], readOnly: ends[1], readOnlyAfterInit: ends[2], size } };
 }
 
+function symbolPlaces(symbols: readonly ModuleSymbol[], end: number): SymbolPlaces & { readonly size: number } {
+  const symtab = alignUp(end, 8);
+  const strtab = symtab + symbols.length * 24;
+  const typetab = strtab + symbols.reduce((n, s) => n + s.name.length + 1, 0);
+  return { symtab, strtab, typetab, symbols, size: alignUp(typetab + symbols.length, PAGE) };
+}
+
 /** Where everything of a module goes. */
-export function layOutModule(unit: Unit, file: ModuleFile): ModuleLayout {
-  const core = place(unit, false);
-  const init = place(unit, true);
+export function layOutModule(unit: Unit, file: ModuleFile, rules: LoaderRules): ModuleLayout {
+  const core = place(unit, false, rules);
+  const init = place(unit, true, rules);
   const names = new Map([...file.index].map(([name, i]) => [i, name]));
-  const kept = file.symbols.filter(
-    (s, i) =>
-      i === 0 ||
-      (s.name !== "" && core.offsets.has(names.get(s.section) ?? "")) ||
-      names.get(s.section) === ".data..percpu",
-  );
-  const symtab = alignUp(core.sizes.size, 8);
-  const strtab = symtab + kept.length * 24;
-  const typetab = strtab + kept.reduce((n, s) => n + s.name.length + 1, 0);
-  const size = alignUp(typetab + kept.length, PAGE);
+  const kept = file.symbols.filter((s, i) => {
+    const home = names.get(s.section) ?? "";
+    return i === 0 || (s.name !== "" && core.offsets.has(home)) || home === ".data..percpu";
+  });
+  const kallsyms = symbolPlaces(kept, core.sizes.size);
+  const initKallsyms = symbolPlaces(file.symbols, init.sizes.size);
   return {
     core: core.offsets,
     init: init.offsets,
-    coreSizes: { ...core.sizes, size },
-    initSizes: { ...init.sizes, size: alignUp(init.sizes.size, PAGE) },
-    kallsyms: { symtab, strtab, typetab, count: kept.length },
-    symbols: kept,
+    coreSizes: { ...core.sizes, size: kallsyms.size },
+    initSizes: { ...init.sizes, size: initKallsyms.size },
+    kallsyms,
+    initKallsyms,
   };
 }
 
@@ -94,6 +107,8 @@ export interface LoadedModule {
   readonly percpu: bigint;
   /** the whole core area, relocated, before any patching */
   readonly core: Uint8Array;
+  /** the init area likewise */
+  readonly init: Uint8Array;
   /** runtime address of a name or place of the module, else of the core */
   address(symbol: string): bigint;
   section(name: string): bigint | undefined;
@@ -108,7 +123,13 @@ export interface LoadAt {
   readonly resolve: (symbol: string) => bigint;
 }
 
-export function loadModule(unit: Unit, file: ModuleFile, layout: ModuleLayout, at: LoadAt): LoadedModule {
+export function loadModule(
+  unit: Unit,
+  file: ModuleFile,
+  layout: ModuleLayout,
+  at: LoadAt,
+  rules: LoaderRules,
+): LoadedModule {
   const section = (name: string): bigint | undefined => {
     const core = layout.core.get(name);
     if (core !== undefined) return at.base + BigInt(core);
@@ -125,22 +146,32 @@ export function loadModule(unit: Unit, file: ModuleFile, layout: ModuleLayout, a
     if (plus.symbol !== text && unit.symbols.has(plus.symbol)) return address(plus.symbol) + BigInt(plus.addend);
     return at.resolve(text);
   };
-  const core = new Uint8Array(layout.coreSizes.size);
-  const view = new DataView(core.buffer);
-  for (const [name, offset] of layout.core) {
-    const s = unit.sections.get(name)!;
-    core.set(s.bytes.take(), offset);
-    for (const r of s.relocations) {
-      const field = offset + r.offset;
-      const value = address(r.symbol) + BigInt(r.addend);
-      const relative = value - (at.base + BigInt(field));
-      if (r.kind === "abs64") view.setBigUint64(field, BigInt.asUintN(64, value), true);
-      else if (r.kind === "pc64") view.setBigUint64(field, BigInt.asUintN(64, relative), true);
-      else view.setUint32(field, Number(BigInt.asUintN(32, r.kind.startsWith("abs") ? value : relative)), true);
+  const relocated = (base: bigint, size: number, places: ReadonlyMap<string, number>): Uint8Array => {
+    const area = new Uint8Array(size);
+    const view = new DataView(area.buffer);
+    for (const [name, offset] of places) {
+      const s = unit.sections.get(name)!;
+      area.set(s.bytes.take(), offset);
+      for (const r of s.relocations) {
+        const field = offset + r.offset;
+        const value = address(r.symbol) + BigInt(r.addend);
+        const relative = value - (base + BigInt(field));
+        if (r.kind === "abs64") view.setBigUint64(field, BigInt.asUintN(64, value), true);
+        else if (r.kind === "pc64") view.setBigUint64(field, BigInt.asUintN(64, relative), true);
+        else view.setUint32(field, Number(BigInt.asUintN(32, r.kind.startsWith("abs") ? value : relative)), true);
+      }
     }
-  }
-  writeSymbols(core, unit, file, layout, section);
-  return { unit, layout, base: at.base, initBase: at.initBase, percpu: at.percpu, core, address, section };
+    return area;
+  };
+  const core = relocated(at.base, layout.coreSizes.size, layout.core);
+  const init = relocated(at.initBase, layout.initSizes.size, layout.init);
+  const names = new Map([...file.index].map(([name, i]) => [i, name]));
+  for (const [area, places] of [
+    [core, layout.kallsyms],
+    [init, layout.initKallsyms],
+  ] as const)
+    writeSymbols(area, unit, places, names, section, rules);
+  return { unit, layout, base: at.base, initBase: at.initBase, percpu: at.percpu, core, init, address, section };
 }
 
 /** elf_type() of kernel/module/kallsyms.c: the letter of a symbol. */
@@ -153,24 +184,29 @@ function letter(unit: Unit, section: string): string {
 }
 
 function writeSymbols(
-  core: Uint8Array,
+  area: Uint8Array,
   unit: Unit,
-  file: ModuleFile,
-  layout: ModuleLayout,
+  places: SymbolPlaces,
+  names: ReadonlyMap<number, string>,
   section: (name: string) => bigint | undefined,
+  rules: LoaderRules,
 ): void {
-  const names = new Map([...file.index].map(([name, i]) => [i, name]));
   const symtab = new ByteWriter();
   const strtab = new ByteWriter();
   let types = "";
-  for (const s of layout.symbols) {
+  for (const s of places.symbols) {
     const home = names.get(s.section) ?? "";
-    symtab.u32(strtab.length).u8(s.info).u8(0).u16(s.section);
+    const type = s.section === 0 ? "U" : letter(unit, home);
+    symtab
+      .u32(strtab.length)
+      .u8(rules.typesInInfo ? type.charCodeAt(0) : s.info)
+      .u8(0)
+      .u16(s.section);
     symtab.u64(s.section === 0 ? 0n : (section(home) ?? 0n) + BigInt(s.value)).u64(s.size);
     strtab.cstring(s.name);
-    types += s.section === 0 ? "U" : letter(unit, home);
+    types += type;
   }
-  core.set(symtab.take(), layout.kallsyms.symtab);
-  core.set(strtab.take(), layout.kallsyms.strtab);
-  core.set(latin1(types), layout.kallsyms.typetab);
+  area.set(symtab.take(), places.symtab);
+  area.set(strtab.take(), places.strtab);
+  area.set(latin1(types), places.typetab);
 }
