@@ -2,6 +2,7 @@
 // handle_relocations() of arch/x86/boot/compressed/misc.c applies it at boot. Without it 68,000 to 104,000 places of
 // .text would seem to be changed.
 import { type ProgramHeader, readProgramHeaders } from "../bytes/elf.ts";
+import { readInto } from "../bytes/source.ts";
 import type { ElfFile, KaslrRelocations } from "./types.ts";
 
 /** __START_KERNEL_map: entries are 32-bit link addresses, sign-extended, so all lie in the top 2 GiB. */
@@ -38,7 +39,8 @@ export function readRelocations(elf: ElfFile): KaslrRelocations | undefined {
   const end = elfEnd(elf, segments);
   const count = Math.floor((source.size - end) / 4);
   if (count < 2 || count > ENTRIES_MAX) return undefined;
-  const words = new Int32Array(source.read(end, 4 * count).slice().buffer);
+  const words = new Int32Array(count);
+  readInto(source, end, new Uint8Array(words.buffer));
   if (words[0] !== 0) return undefined;
   const starts: number[] = [];
   for (let i = words.indexOf(0); i >= 0; i = words.indexOf(0, i + 1)) {

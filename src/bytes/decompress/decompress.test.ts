@@ -122,8 +122,8 @@ describe("gzip", () => {
   });
 
   it("asks the host's gunzip first and has the last word when that fails", () => {
-    setNativeGunzip(() => Uint8Array.of(1));
-    expect(decompress("gzip", packed, options)).toEqual(Uint8Array.of(1));
+    setNativeGunzip(() => Buffer.of(1));
+    expect(decompress("gzip", packed, options)).toStrictEqual(Uint8Array.of(1)); // no Buffer
     setNativeGunzip(() => {
       throw new Error("not today");
     });

@@ -33,7 +33,9 @@ export function decompressGzip(packed: Uint8Array, options: DecompressOptions): 
   const out = new OutputBuffer(options, packed.length);
   if (native !== undefined) {
     try {
-      return native(packed, out.limit);
+      const bytes = native(packed, out.limit);
+      // Node gives a Buffer, whose slice() does not copy.
+      return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     } catch {
       // Broken, too large, or the host's gunzip is stricter about what follows: the code below finds out.
     }
@@ -63,7 +65,7 @@ export function* gzipChunks(packed: ByteSource): Generator<Uint8Array, number> {
   try {
     // fflate does not say that the stream has ended; two steps without output mean it has.
     for (let at = start; at < packed.size && at <= lastGrown + 2 * STEP; at += STEP) {
-      inflate.push(packed.read(at, Math.min(STEP, packed.size - at)).slice(), false);
+      inflate.push(new Uint8Array(packed.read(at, Math.min(STEP, packed.size - at))), false);
       if (ready.length > 0) lastGrown = at;
       yield* ready.splice(0);
     }

@@ -139,7 +139,7 @@ function readMeta(file: ByteSource, key: string): { meta: Meta; start: number } 
   const length = head.readUInt32LE(8);
   if (!head.subarray(0, 8).equals(MAGIC) || length > META_MAX) throw new Error("no cache entry");
   const text = file.read(16, length);
-  if (xxh32(text.slice()) !== head.readUInt32LE(12)) throw new Error("damaged description");
+  if (xxh32(text) !== head.readUInt32LE(12)) throw new Error("damaged description");
   const meta = JSON.parse(new TextDecoder().decode(text)) as Meta;
   const start = Math.ceil((16 + length) / ALIGN) * ALIGN;
   if (meta.key !== key || start + meta.size !== file.size) throw new Error("not the entry that its name says");

@@ -10,7 +10,7 @@ const P5 = 0x165667b1;
 /** The 32-bit hash with seed 0, unsigned. */
 export function xxh32(bytes: Uint8Array): number {
   const length = bytes.length;
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   const whole = new Int32Array(aligned.buffer, aligned.byteOffset, length >>> 2);
   let at = 0;
   let hash: number;
