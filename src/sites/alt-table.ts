@@ -30,15 +30,19 @@ export interface AltTable {
 }
 
 const LAYOUTS: readonly AltLayout[] = [14, 12, 13, 24];
+/** Bytes of a 24-byte entry that carry something; assembler that writes the last entry may leave out the padding. */
+const LONG_ENTRY_USED = 20;
 
 /** The layout of this kernel; undefined when none fits. */
 export function altLayout(context: SiteContext, table: BuiltSection): AltLayout | undefined {
   const size = context.kernel.types.sizeOf("struct alt_instr");
-  if (size !== undefined && (LAYOUTS as readonly number[]).includes(size) && table.bytes.length % size === 0) {
-    return size as AltLayout;
-  }
-  if (size !== undefined) return undefined;
-  return LAYOUTS.find((layout) => table.bytes.length % layout === 0 && plausible(context, readAltTable(table, layout)));
+  if (size !== undefined) return LAYOUTS.find((layout) => layout === size && divides(table, layout));
+  return LAYOUTS.find((layout) => divides(table, layout) && plausible(context, readAltTable(table, layout)));
+}
+
+function divides(table: BuiltSection, layout: AltLayout): boolean {
+  const rest = table.bytes.length % layout;
+  return rest === 0 || (layout === 24 && rest >= LONG_ENTRY_USED);
 }
 
 function plausible(context: SiteContext, table: AltTable): boolean {
@@ -54,7 +58,7 @@ function plausible(context: SiteContext, table: AltTable): boolean {
 
 /** Decodes the whole table. */
 export function readAltTable(table: BuiltSection, layout: AltLayout): AltTable {
-  const count = Math.floor(table.bytes.length / layout);
+  const count = Math.floor((table.bytes.length + (layout === 24 ? layout - LONG_ENTRY_USED : 0)) / layout);
   const view = new DataView(table.bytes.buffer, table.bytes.byteOffset, table.bytes.length);
   const out = {
     layout,

@@ -16,6 +16,8 @@ class Replay {
   readonly slots: PvSlots;
   private readonly noop: KernelOffset | undefined;
   private readonly bug: KernelOffset | undefined;
+  /** Before 4.1: only a CALL is moved, and nothing improves the padding that was assembled. */
+  private readonly plain: boolean;
 
   constructor(
     private readonly context: SiteContext,
@@ -25,6 +27,12 @@ class Replay {
     // nop_func since 6.8, x86_nop in newer builds; BUG_func stands in for NULL.
     this.noop = context.state.symbol("nop_func");
     this.bug = context.state.symbol("BUG_func");
+    // 12-byte entries were there twice: 3.6 to 4.0, and from 5.13 on (and late 5.10), with optimize_nops() since 4.1
+    // (4fd4b6e5537c) and without ideal_nops since 5.13 (a89dfde3dc3c).
+    const { state } = context;
+    this.plain =
+      table.layout === 24 ||
+      (table.layout === 12 && state.symbol("ideal_nops") !== undefined && state.symbol("optimize_nops") === undefined);
   }
 
   eligible(i: number): boolean {
@@ -55,6 +63,11 @@ class Replay {
     }
     out.fill(0x90, size);
     const { nops } = context.state;
+    if (this.plain) {
+      if (out[0] === CALL) relocateSimple(out, at, from, size, nops);
+      fillNops(out, size, length - size, nops);
+      return out;
+    }
     switch (table.layout) {
       case 14:
         relocateReplacement(out, length, at, from, size);
@@ -68,11 +81,6 @@ class Replay {
         relocateSimple(out, at, from, size, nops);
         fillNops(out, size, length - size, nops);
         break;
-      case 24:
-        // Only a CALL is moved; JMP came with 4.1.
-        if (out[0] === CALL) relocateSimple(out, at, from, size, nops);
-        fillNops(out, size, length - size, nops);
-        break;
     }
     return out;
   }
@@ -81,6 +89,7 @@ class Replay {
   padded(i: number, before: Uint8Array, length: number): Uint8Array {
     const out = before.slice(0, length);
     const { nops } = this.context.state;
+    if (this.plain) return out;
     if (this.table.layout === 14) mergeNops(out, length, nops);
     else if (this.table.layout === 12) mergeSingleNops(out, length, nops);
     else if (this.table.layout === 13) {

@@ -23,3 +23,20 @@ export function decodeIndirect(bytes: Uint8Array, at: KernelOffset): IndirectBra
   }
   return undefined;
 }
+
+/** Deepest byte at which an asm site's call may start: up to nine pushes of caller-save registers, two bytes each. */
+const MAX_PUSHES = 18;
+
+/**
+ * The indirect call of a site written in asm, which may save registers around it (PV_SAVE_REGS, up to 5.x): `push %rax;
+ * call *slot(%rip); pop %rax`.
+ */
+export function decodeSavedIndirect(bytes: Uint8Array, at: KernelOffset): IndirectBranch | undefined {
+  let skip = 0;
+  while (skip < bytes.length && skip < MAX_PUSHES) {
+    if (bytes[skip] >= 0x50 && bytes[skip] <= 0x57) skip += 1;
+    else if (bytes[skip] === 0x41 && bytes[skip + 1] >= 0x50 && bytes[skip + 1] <= 0x57) skip += 2;
+    else break;
+  }
+  return decodeIndirect(bytes.subarray(skip), at + skip);
+}

@@ -5,72 +5,48 @@ import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/br
 import { branch32, CALL, hexBytes, JMP32 } from "../x86/encode.ts";
 import { fillNops } from "../x86/nops.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
-import { decodeIndirect } from "./indirect-call.ts";
+import { decodeSavedIndirect } from "./indirect-call.ts";
 import { mechanismId } from "./mechanisms.ts";
+import { JUMPS, NATIVE, NATIVE_OLD } from "./native-code.ts";
+import { CLBR_ANY, PvTemplate, readPvSites } from "./pv-sites.ts";
 import { PvSlots } from "./pv-slots.ts";
 import { type LegalForm, SiteArrays } from "./site.ts";
-
-/** struct paravirt_patch_site {u8 *instr; u8 type; u8 len; …}: 16 bytes in every release that has it. */
-const ENTRY = 16;
-
-/**
- * Native instructions that native_patch() inlines, by slot name (paravirt_patch.c in 5.10, paravirt_patch_64.c before).
- * 5.13 and newer inline by alternatives instead and have no native_patch.
- */
-const NATIVE: Readonly<Record<string, readonly number[]>> = {
-  "irq.irq_disable": [0xfa],
-  "irq.irq_enable": [0xfb],
-  "irq.save_fl": [0x9c, 0x58],
-  "irq.restore_fl": [0x57, 0x9d],
-  "mmu.read_cr2": [0x0f, 0x20, 0xd0],
-  "mmu.read_cr3": [0x0f, 0x20, 0xd8],
-  "mmu.write_cr3": [0x0f, 0x22, 0xdf],
-  "cpu.wbinvd": [0x0f, 0x09],
-  "cpu.usergs_sysret64": [0x0f, 0x01, 0xf8, 0x48, 0x0f, 0x07],
-  "cpu.swapgs": [0x0f, 0x01, 0xf8],
-};
-/** Only up to 4.19, where each group is a structure of its own. */
-const NATIVE_OLD: Readonly<Record<string, readonly number[]>> = {
-  "mmu.flush_tlb_single": [0x0f, 0x01, 0x3f],
-  "cpu.iret": [0x48, 0xcf],
-  "cpu.clts": [0x0f, 0x06],
-  "cpu.irq_enable_sysexit": [0x0f, 0x01, 0xf8, 0xfb, 0x0f, 0x35],
-  "cpu.usergs_sysret32": [0x0f, 0x01, 0xf8, 0x0f, 0x07],
-};
-/** Slots that are jumped through (they do not return). */
-const JUMPS = new Set(["cpu.iret", "cpu.usergs_sysret64", "cpu.usergs_sysret32", "cpu.irq_enable_sysexit"]);
 
 export const applyParavirt: Mechanism = (context) => {
   const table = findTable(context.object, ".parainstructions", "__parainstructions", "__parainstructions_end");
   if (table === undefined) return undefined;
   const { space } = context;
   const id = mechanismId("paravirt");
-  // 5.10's section lacks the padding behind its last entry: a tail of 10 or more bytes is an entry.
-  const entries = Math.floor((table.bytes.length + ENTRY - 10) / ENTRY);
-  const view = new DataView(table.bytes.buffer, table.bytes.byteOffset, table.bytes.length);
+  const listed = readPvSites(table);
+  const entries = listed.count;
   const sites = new SiteArrays(entries);
   const slotOf = new Float64Array(entries).fill(-1);
   const patcher = new ParavirtPatcher(context);
+  const template = new PvTemplate(listed, space, (slot) => {
+    const near = context.kernel.symbols.nearest(fromKernelOffset(slot));
+    return near && toKernelOffset(near.symbol.address);
+  });
   for (let i = 0; i < entries; i++) {
-    const at = toKernelOffset(view.getBigUint64(i * ENTRY, true));
-    const length = table.bytes[i * ENTRY + 9];
-    if (at === undefined) {
+    const at = listed.offsets[i];
+    const length = listed.lengths[i];
+    if (at < 0) {
       sites.add(0, 0);
       continue;
     }
     sites.add(at, length);
     const built = space.readBuilt(at, length);
     if (built === undefined) continue;
-    const branch = decodeIndirect(built, at);
-    const slot = branch?.slot ?? patcher.slotOfType(table.bytes[i * ENTRY + 8]);
+    const type = listed.types[i];
+    const slot = decodeSavedIndirect(built, at)?.slot ?? patcher.slotOfType(type) ?? template.slot(type);
     if (slot === undefined) {
       context.problems.push(`paravirt site ${nameOf(context, at)}: ${hexBytes(built)} names no slot`);
       continue;
     }
     slotOf[i] = slot;
-    const bytes = patcher.bytes(slot, at, length);
+    if (context.state.noReplaceParavirt) continue;
+    const bytes = patcher.bytes(slot, at, built, listed.clobbers?.[i]);
     if (bytes === undefined) context.problems.push(`paravirt slot ${patcher.slots.name(slot)} is not in the dump`);
-    else space.write(at, bytes, id);
+    else if (bytes !== built) space.write(at, bytes, id);
   }
   return {
     mechanism: "paravirt",
@@ -152,27 +128,38 @@ export class ParavirtPatcher {
     return name;
   }
 
-  /** The native instructions for the slot, padded, when native_patch() would inline them; undefined otherwise. */
-  nativeBytes(slot: KernelOffset, length: number): Uint8Array | undefined {
+  /** The native instructions that native_patch() inlines for the slot; undefined when it inlines none. */
+  private nativeCode(slot: KernelOffset): readonly number[] | undefined {
     if (!this.native) return undefined;
     const member = this.member(slot);
-    let code = NATIVE[member] ?? (this.old ? NATIVE_OLD[member] : undefined);
     const { state } = this.context;
     const target = this.slots.value(slot)?.target;
     if (member === "lock.queued_spin_unlock" && target !== undefined) {
-      if (target === state.symbol("__raw_callee_save___native_queued_spin_unlock")) code = [0xc6, 0x07, 0x00];
+      if (target === state.symbol("__raw_callee_save___native_queued_spin_unlock")) return [0xc6, 0x07, 0x00];
     } else if (member === "lock.vcpu_is_preempted" && target !== undefined) {
-      if (target === state.symbol("__raw_callee_save___native_vcpu_is_preempted")) code = [0x31, 0xc0];
+      if (target === state.symbol("__raw_callee_save___native_vcpu_is_preempted")) return [0x31, 0xc0];
     }
+    return NATIVE[member] ?? (this.old ? NATIVE_OLD[member] : undefined);
+  }
+
+  /** The native instructions for the slot, padded, where they fit. */
+  nativeBytes(slot: KernelOffset, length: number): Uint8Array | undefined {
+    const code = this.nativeCode(slot);
     return code === undefined || code.length > length ? undefined : this.pad(code, length);
   }
 
-  /** The whole site: native code, NOPs, a move, a direct jump or a direct call. Undefined when the slot cannot be read. */
-  bytes(slot: KernelOffset, at: KernelOffset, length: number): Uint8Array | undefined {
+  /**
+   * The whole site: native code, NOPs, a move, a direct jump or a direct call; as built where none of them fits.
+   * Undefined when the slot cannot be read.
+   * @param clobbers registers that the site gives up, where its table tells them
+   */
+  bytes(slot: KernelOffset, at: KernelOffset, built: Uint8Array, clobbers?: number): Uint8Array | undefined {
     const value = this.slots.value(slot);
     if (value === undefined) return undefined;
-    const native = this.nativeBytes(slot, length);
-    if (native !== undefined) return native;
+    const { length } = built;
+    const native = this.nativeCode(slot);
+    // paravirt_patch_insns(): what does not fit leaves the site alone.
+    if (native !== undefined) return native.length > length ? built : this.pad(native, length);
     const { target } = value;
     if (target === undefined) {
       const bug = this.context.state.symbol("paravirt_BUG");
@@ -181,8 +168,11 @@ export class ParavirtPatcher {
     if (target === this.nop) return this.pad([], length);
     if (target === this.identity64) return this.pad([0x48, 0x89, 0xf8], length);
     if (target === this.identity32) return this.pad([0x89, 0xf8], length);
-    if (length < 5) return undefined;
-    return this.pad([...branch32(JUMPS.has(this.member(slot)) ? JMP32 : CALL, at, target)], length);
+    if (length < 5) return built;
+    if (JUMPS.has(this.member(slot))) return this.pad([...branch32(JMP32, at, target)], length);
+    // paravirt_patch_call(): a function may use any register, which a site that wants some kept cannot allow.
+    if (clobbers !== undefined && (CLBR_ANY & ~clobbers) !== 0) return built;
+    return this.pad([...branch32(CALL, at, target)], length);
   }
 
   private pad(code: readonly number[], length: number): Uint8Array {

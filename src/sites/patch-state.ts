@@ -1,6 +1,6 @@
 // The kernel-wide state that patching followed, read once: NOPs, mitigations, thunks. What differs between releases is
 // told by symbols and table contents.
-import { type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import { type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { INTEL_STYLE, K8_STYLE, type NopStyle, P6_STYLE, X86_STYLE } from "../x86/nops.ts";
@@ -10,6 +10,10 @@ const X86_FEATURE_RETPOLINE = 11 * 32 + 12;
 const X86_FEATURE_RETPOLINE_LFENCE = 11 * 32 + 13;
 const X86_FEATURE_RETHUNK = 11 * 32 + 14;
 const X86_FEATURE_CALL_DEPTH = 11 * 32 + 19;
+/** Word 3, Linux-defined: the long NOPs work. */
+const X86_FEATURE_NOPL = 3 * 32 + 20;
+/** Word 3, "SMP kernel running on UP": set and cleared with the lock prefixes up to 3.7, which has uniproc_patched instead. */
+const X86_FEATURE_UP = 3 * 32 + 9;
 
 export interface PatchState {
   readonly nops: NopStyle;
@@ -28,6 +32,9 @@ export interface PatchState {
   readonly thunkArray: KernelOffset | undefined;
   /** SMP lock prefixes are turned into DS prefixes. */
   readonly uniproc: boolean;
+  /** Booted with noreplace-smp or noreplace-paravirt: those sites stay as built. */
+  readonly noReplaceSmp: boolean;
+  readonly noReplaceParavirt: boolean;
   /** The symbol's offset, when the core has it. */
   symbol(name: string): KernelOffset | undefined;
 }
@@ -51,8 +58,23 @@ function nopStyle(kernel: Kernel, problems: string[]): NopStyle {
       return P6_STYLE;
     }
   }
+  if (kernel.find("k8_nops") !== undefined || kernel.find("find_nop_table") !== undefined)
+    return oldNopStyle(kernel, problems);
   // The flags member of alt_instr came with 6.3, the longer NOPs and jumped-over padding with 6.4 … 6.6.
   return kernel.structures.has("struct alt_instr", "flags") ? X86_STYLE : P6_STYLE;
+}
+
+/** find_nop_table() of 2.6.39 and older; the NOP for jump labels and ftrace was chosen apart. */
+function oldNopStyle(kernel: Kernel, problems: string[]): NopStyle {
+  const { features } = kernel;
+  const style = features.vendorId === "GenuineIntel" && features.has(X86_FEATURE_NOPL) ? P6_STYLE : K8_STYLE;
+  const five = kernel.find("ideal_nop5");
+  const atomic5 = five && kernel.memory.tryRead(five, 5);
+  if (atomic5 === undefined) {
+    problems.push("ideal_nop5 is not in the dump; the 5-byte NOP is assumed");
+    return style;
+  }
+  return { ...style, atomic5 };
 }
 
 /** Reads the state. What cannot be read is told in `problems`. */
@@ -75,16 +97,19 @@ export function readPatchState(kernel: Kernel, problems: string[]): PatchState {
   }
   const itsReturnThunk = symbol("its_return_thunk");
   const retpoline = features.has(X86_FEATURE_RETPOLINE);
-  let uniproc = false;
-  const patched = kernel.find("uniproc_patched");
-  if (patched !== undefined) {
+  const flag = (name: string): boolean | undefined => {
+    const at = kernel.find(name);
+    if (at === undefined || (kernel.initFreed && isInitMemory(kernel, at))) return undefined;
     try {
-      uniproc = kernel.memory.u8(patched) !== 0;
+      return kernel.memory.u8(at) !== 0;
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
-      problems.push(`uniproc_patched: ${error.message}`);
+      problems.push(`${name}: ${error.message}`);
+      return undefined;
     }
-  }
+  };
+  const hasLockSwitch =
+    kernel.find("alternatives_smp_switch") !== undefined || kernel.find("alternatives_enable_smp") !== undefined;
   return {
     nops: nopStyle(kernel, problems),
     retpoline,
@@ -97,9 +122,18 @@ export function readPatchState(kernel: Kernel, problems: string[]): PatchState {
     returnThunk,
     itsReturnThunk,
     thunkArray: symbol("__x86_indirect_thunk_array") ?? symbol("__x86_indirect_thunk_rax"),
-    uniproc,
+    uniproc: flag("uniproc_patched") ?? (hasLockSwitch && features.has(X86_FEATURE_UP)),
+    noReplaceSmp: flag("noreplace_smp") ?? false,
+    noReplaceParavirt: flag("noreplace_paravirt") ?? false,
     symbol,
   };
+}
+
+/** Whether the variable lies in what is given back after boot. */
+function isInitMemory(kernel: Kernel, address: VirtualAddress): boolean {
+  const start = kernel.find("__init_begin");
+  const end = kernel.find("__init_end");
+  return start !== undefined && end !== undefined && address >= start && address < end;
 }
 
 /** cpu_wants_rethunk_at(): with ITS only returns in the lower half of a cache line go through the thunk. */

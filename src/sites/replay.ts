@@ -3,6 +3,7 @@
 import type { BuiltObject } from "../built/object.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { applyAlternatives } from "./alternatives.ts";
+import { Before, holdBackPending, mayBePending } from "./boot-progress.ts";
 import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
@@ -68,9 +69,12 @@ export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchSt
     unknown: [],
   };
   const sites: SiteList[] = [];
+  const booting = mayBePending(context);
   for (const mechanism of ORDER) {
+    const before = booting ? new Before(context.space) : undefined;
     const list = mechanism(context);
-    if (list !== undefined) sites.push(list);
+    if (list === undefined) continue;
+    sites.push(before === undefined ? list : holdBackPending(context, list, before));
   }
   return { object, space: context.space, sites, inFlight: [], problems: context.problems, unknown: context.unknown };
 }

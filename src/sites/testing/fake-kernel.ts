@@ -23,6 +23,8 @@ export interface FakeKernelOptions {
   readonly features?: readonly number[];
   readonly memory?: FakeMemory;
   readonly modules?: readonly KernelModule[];
+  /** false: a boot that is not over. Default true. */
+  readonly initFreed?: boolean;
 }
 
 export interface FakeKernel extends Kernel {
@@ -68,7 +70,7 @@ export function fakeKernel(options: FakeKernelOptions = {}): FakeKernel {
       modelId: "fake",
     },
     kaslrOffset: 0n,
-    initFreed: true,
+    initFreed: options.initFreed ?? true,
     problems: [],
     address: (name) => {
       const found = find(name);
