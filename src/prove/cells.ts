@@ -2,11 +2,10 @@
 // each starts as constant, becomes private to the CPU that writes it, and the first access by another CPU ends the
 // exploration, which starts again with that cell shared. A finished exploration has seen no such access, so that
 // everything it took for private was private in every order: a sound partial-order reduction.
-import { addressAdd, virtualAddress } from "../bytes/brand.ts";
+import { virtualAddress } from "../bytes/brand.ts";
 import { UnsupportedError } from "../bytes/errors.ts";
-import { isModelAddress } from "./model-addresses.ts";
 import type { Size } from "./registers.ts";
-import type { CodeMemory, Preset } from "./types.ts";
+import type { CodeMemory } from "./types.ts";
 
 const CELL = 8n;
 
@@ -32,23 +31,12 @@ export class SharingChange extends Error {
 
 export class Cells {
   private readonly cells = new Map<bigint, Cell>();
-  private readonly overlay = new Map<bigint, number>();
 
-  /**
-   * @param sharedAddresses cell addresses in the order of their shared index
-   * @param presets bytes that replace the memory's
-   */
+  /** @param sharedAddresses cell addresses in the order of their shared index */
   constructor(
     private readonly memory: CodeMemory,
-    presets: readonly Preset[],
     readonly sharedAddresses: readonly bigint[],
-  ) {
-    for (const { address, bytes } of presets) {
-      bytes.forEach((byte, i) => {
-        this.overlay.set(address + BigInt(i), byte);
-      });
-    }
-  }
+  ) {}
 
   /** The cell that holds `address`. @throws AddressError when the dump does not have it */
   at(address: bigint): Cell {
@@ -68,8 +56,7 @@ export class Cells {
   }
 
   private initial(start: bigint): bigint {
-    const bytes = isModelAddress(start) ? new Uint8Array(8) : this.memory.read(virtualAddress(start), 8).slice();
-    for (let i = 0; i < 8; i++) bytes[i] = this.overlay.get(addressAdd(virtualAddress(start), i)) ?? bytes[i];
+    const bytes = this.memory.read(virtualAddress(start), 8);
     return new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   }
 
@@ -86,6 +73,12 @@ export class Cells {
    * @throws SharingChange, AddressError, UnsupportedError (a shared access across an 8-byte boundary, which is not one step)
    */
   isShared(cpu: number, address: bigint, size: Size, write: boolean): boolean {
+    if (Number(address & 7n) + size <= 8) {
+      const cell = this.at(address);
+      if (cell.shared >= 0) return true;
+      this.touch(cell, cpu, write);
+      return false;
+    }
     const cells = this.span(address, size);
     const shared = cells.filter((c) => c.shared >= 0).length;
     if (shared === 0) {

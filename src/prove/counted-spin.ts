@@ -1,9 +1,9 @@
 // Spins that count: "for (i = SPIN_THRESHOLD; i; i--) if (lock is free) …; then sleep". Taken literally, every count is a
 // state of its own. What such a loop can do, seen from outside, is: read any number of times, and give up at some time.
-// So the third iteration that differs from the second only in registers (or stack slots) moving by a constant becomes the
-// second again, and beside it there is one way out: the last iteration before the loop does something else, found by
-// running it to there.
-import { LOAD, type LocalState } from "./local-state.ts";
+// So the third iteration that differs from the second only in registers moving by a constant becomes the second again,
+// and beside it there is one way out: the last iteration before the loop does something else, found by running it to
+// there. Loops around such loops ("every 256 spins look whether …") are cut in the same way, one level at a time.
+import { LOAD, type LocalState, localKey } from "./local-state.ts";
 import type { Processor } from "./processor.ts";
 
 /** What the model knows of one local state, for looking back along the way it was first reached. */
@@ -17,6 +17,10 @@ export interface History {
   /** the value that the parent's load read, as a value id */
   parentValue(id: number): number;
   value(id: number): bigint;
+  /** address of an access */
+  place(access: number): bigint;
+  /** The iterations left out between the parent and this state, where a counted spin was cut. */
+  skipped(id: number): CountedSpin | undefined;
 }
 
 export interface Read {
@@ -32,32 +36,29 @@ export interface CountedSpin {
   readonly last: LocalState | undefined;
   /** Iterations skipped on the way to `last`. */
   readonly iterations: number;
-  /** What every skipped iteration must read, in order; the first is the read that is being taken. */
+  /** What one iteration reads, in order. */
   readonly reads: readonly Read[];
+}
+
+/** How often a spin goes on from some state, and its flags then. Kept when an exploration starts again. */
+export interface SpinLength {
+  readonly iterations: number;
+  readonly flags: number;
 }
 
 const LOOK_BACK = 48;
 const MAX_MOVING = 4;
 const MAX_ITERATIONS = 1 << 18;
+/** Reads of one iteration, with those of the loops inside it. */
+const MAX_READS = 1 << 12;
 
-/** Differences of everything that can count, or undefined when the states differ in more than that. */
+/** Differences of the registers, or undefined when the states differ in more than that. */
 function difference(from: LocalState, to: LocalState): bigint[] | undefined {
   if (from.rip !== to.rip || from.phase !== to.phase || from.position !== to.position) return undefined;
   if (from.memory.length !== to.memory.length) return undefined;
-  const out: bigint[] = [];
-  let moving = 0;
-  for (let i = 0; i < 16; i++) {
-    const d = BigInt.asUintN(64, to.general[i] - from.general[i]);
-    if (d !== 0n) moving++;
-    out.push(d);
-  }
-  for (const [i, [cell, value]] of from.memory.entries()) {
-    const [other, now] = to.memory[i];
-    if (other !== cell) return undefined;
-    const d = BigInt.asUintN(64, now - value);
-    if (d !== 0n) moving++;
-    out.push(d);
-  }
+  if (from.memory.some(([cell, value], i) => to.memory[i][0] !== cell || to.memory[i][1] !== value)) return undefined;
+  const out = Array.from(from.general, (value, i) => BigInt.asUintN(64, to.general[i] - value));
+  const moving = out.filter((d) => d !== 0n).length;
   return moving > 0 && moving <= MAX_MOVING ? out : undefined;
 }
 
@@ -80,6 +81,12 @@ function visitBefore(
       return { id: at, reads: reads.reverse() };
     const parent = history.parent(at);
     if (parent < 0) return undefined;
+    // Backwards: first what was left out on the way from the parent, then the parent's own read.
+    const skipped = history.skipped(at);
+    for (let n = 0; skipped !== undefined && n < skipped.iterations; n++) {
+      if (reads.length + skipped.reads.length > MAX_READS) return undefined;
+      reads.push(...skipped.reads.toReversed());
+    }
     reads.push({ access: history.operand(parent), value: history.parentValue(at) });
     at = parent;
   }
@@ -92,6 +99,7 @@ function visitBefore(
  */
 export function countedSpin(
   history: History,
+  lengths: Map<string, SpinLength>,
   processor: Processor,
   from: number,
   value: number,
@@ -108,30 +116,45 @@ export function countedSpin(
 
   const reads = [...one.reads, { access: history.operand(from), value }];
   const values = reads.map((read) => history.value(read.value));
-  let last = next;
-  let iterations = 0;
-  while (iterations < MAX_ITERATIONS) {
-    const state = iterate(processor, last, reads, values);
-    if (state === undefined || !same(step, difference(last, state))) break;
-    last = state;
-    iterations++;
+  const key = `${reads.map((read) => history.place(read.access)).join()}|${values.join()}|${localKey(next)}`;
+  let run = lengths.get(key);
+  if (run === undefined) {
+    run = iterate(processor, next, step, reads, values);
+    lengths.set(key, run);
   }
+  const { iterations, flags } = run;
   if (iterations === 0) return undefined;
+  const general = next.general.map((value, i) => value + step[i] * BigInt(iterations));
+  const last = { ...next, general, flags };
   return { head: one.id, last: iterations === MAX_ITERATIONS ? undefined : last, iterations, reads };
 }
 
-/** One iteration with the same values read; undefined when it does anything but these loads. */
+/** Runs on while every iteration moves the same by the same; the working state of the processor is lost. */
 function iterate(
   processor: Processor,
-  from: LocalState,
+  start: LocalState,
+  step: readonly bigint[],
   reads: readonly Read[],
   values: readonly bigint[],
-): LocalState | undefined {
-  let state = from;
-  for (let i = 0; i < reads.length; i++) {
-    const { stop } = processor.resume(state, values[i]);
-    if (stop.action !== LOAD || stop.operand !== reads[(i + 1) % reads.length].access) return undefined;
-    state = processor.snapshot();
+): SpinLength {
+  const { registers } = processor;
+  const expected = start.general.slice();
+  let flags = start.flags;
+  let iterations = 0;
+  processor.restore(start);
+  const stores = processor.privateStores;
+  while (iterations < MAX_ITERATIONS) {
+    let same = true;
+    for (let i = 0; i < reads.length && same; i++) {
+      const { stop } = processor.goOn(values[i]);
+      same = stop.action === LOAD && stop.operand === reads[i + 1 === reads.length ? 0 : i + 1].access;
+    }
+    if (!same || registers.rip !== start.rip || processor.privateStores !== stores) break;
+    processor.forgetDead();
+    for (let i = 0; i < 16; i++) if (step[i] !== 0n) expected[i] += step[i];
+    if (!expected.every((value, i) => registers.general[i] === value)) break;
+    flags = registers.flags;
+    iterations++;
   }
-  return state;
+  return { iterations, flags };
 }

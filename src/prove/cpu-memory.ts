@@ -13,6 +13,8 @@ export class CpuMemory implements Bus {
   private supplied: bigint | undefined;
   /** Store id of the step's shared store; -1 for none. */
   captured = -1;
+  /** Stores to private memory so far. */
+  privateStores = 0;
 
   constructor(
     private readonly cpu: number,
@@ -44,6 +46,12 @@ export class CpuMemory implements Bus {
       this.supplied = undefined;
       return value;
     }
+    const low = Number(address & 7n);
+    if (low + size <= 8) {
+      const cell = this.cells.at(address);
+      const whole = this.values.get(cell) ?? cell.base;
+      return size === 8 ? whole : (whole >> BigInt(low * 8)) & maskOf(size);
+    }
     let value = 0n;
     for (const [i, cell] of this.cells.span(address, size).entries())
       value |= (this.values.get(cell) ?? cell.base) << BigInt(i * 64);
@@ -57,6 +65,7 @@ export class CpuMemory implements Bus {
       this.captured = this.shared.storeId(this.shared.accessId(address, size), value);
       return;
     }
+    this.privateStores++;
     const shift = (address & 7n) * 8n;
     const mask = maskOf(size) << shift;
     for (const [i, cell] of this.cells.span(address, size).entries()) {

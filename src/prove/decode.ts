@@ -4,7 +4,7 @@ import * as iced from "iced-x86";
 import { formatAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { AddressError, UnsupportedError } from "../bytes/errors.ts";
 import type { Semantics } from "./effects.ts";
-import type { Operation } from "./operation.ts";
+import type { Effect, Operation } from "./operation.ts";
 import { ARITHMETIC_SEMANTICS } from "./semantics-arithmetic.ts";
 import { BIT_SEMANTICS } from "./semantics-bits.ts";
 import { CONTROL_SEMANTICS, conditional } from "./semantics-control.ts";
@@ -44,6 +44,18 @@ export function disassemble(bytes: Uint8Array, address: bigint): string {
   }
 }
 
+function effectOf(instruction: iced.Instruction, address: string, bytes: Uint8Array): Effect {
+  const { mnemonic } = instruction;
+  try {
+    const builder = TABLES.map((t) => t.get(mnemonic)).find((b) => b !== undefined) ?? conditional(instruction);
+    if (builder === undefined) throw new UnsupportedError(address, `instruction ${iced.Mnemonic[mnemonic]}`);
+    return builder(instruction, address);
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    throw new UnsupportedError(`${address}: ${disassemble(bytes, instruction.ip)}`, error.feature);
+  }
+}
+
 /**
  * Decodes the instruction at `ip`.
  * @throws UnsupportedError naming address and disassembly for what the machine does not know
@@ -56,12 +68,8 @@ export function decodeOperation(bytes: Uint8Array, ip: bigint): Operation {
     const address = formatAddress(ip);
     if (instruction.isInvalid) throw new UnsupportedError(address, "an undecodable instruction");
     const used = bytes.slice(0, instruction.length);
-    const where = `${address}: ${disassemble(used, ip)}`;
-    const builder =
-      TABLES.map((t) => t.get(instruction.mnemonic)).find((b) => b !== undefined) ?? conditional(instruction);
-    if (builder === undefined) throw new UnsupportedError(where, `instruction ${iced.Mnemonic[instruction.mnemonic]}`);
     // The REP prefix of "rep ret", "rep nop" and of bsf means nothing; on a string instruction it would.
-    return { ...builder(instruction, where), address: ip, next: instruction.nextIP, bytes: used };
+    return { ...effectOf(instruction, address, used), address: ip, next: instruction.nextIP, bytes: used };
   } finally {
     instruction.free();
     decoder.free();

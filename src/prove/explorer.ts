@@ -1,6 +1,8 @@
 // All states that the CPUs can reach, breadth first, with every successor kept: what the verdict is read from. Bounds
 // are looked at every few thousand states; whichever is hit first is named.
+
 import { SharingChange } from "./cells.ts";
+import { codeContext } from "./code-context.ts";
 import type { FaultKind } from "./local-state.ts";
 import { Model, maxSuccessors, sharedFromTheStart } from "./model.ts";
 import { IntList, StateSet } from "./state-set.ts";
@@ -11,7 +13,7 @@ export const DEFAULT_BOUNDS: Required<Bounds> = {
   seconds: 300,
   memoryBytes: 1 << 30,
   localInstructions: 1_000_000,
-  storeBuffer: 32,
+  storeBuffer: 16,
 };
 
 /** A state that breaks a rule as soon as it is reached. */
@@ -50,17 +52,18 @@ export interface ExploreOptions {
 
 const CHECK_EVERY = 4096;
 const MAX_SHARED_CELLS = 4096;
-const WALKS = 12;
-const WALK_STEPS = 3000;
+const WALKS = 8;
+const WALK_STEPS = 2000;
 
 /** Reaches all states. @throws whatever reading the code memory throws, except for absent memory (a fault of the CPU) */
 export function explore(system: System, options: ExploreOptions = {}): Exploration {
   const bounds = { ...DEFAULT_BOUNDS, ...options.bounds };
   const shared = new Set([...sharedFromTheStart(system), ...(options.shared ?? [])]);
   const start = performance.now();
+  const context = codeContext(system);
   let warm = false;
   for (;;) {
-    const model = new Model(system, [...shared], bounds);
+    const model = new Model(system, [...shared], bounds, context);
     try {
       // Walks at random first: they find most shared cells for the price of a few thousand steps.
       if (!warm) for (let walk = 0; walk < WALKS; walk++) walkAtRandom(model, walk + 1);
@@ -157,7 +160,6 @@ function exploreOnce(model: Model, bounds: Required<Bounds>, options: ExploreOpt
     expanded++;
   }
   starts.push(successors.length);
-  if (bound === undefined && model.bufferOverflow) bound = { name: "storeBuffer", value: bounds.storeBuffer };
   const seconds = (performance.now() - start) / 1000;
   return {
     model,

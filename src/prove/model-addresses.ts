@@ -45,5 +45,6 @@ export function modelName(address: bigint): string | undefined {
   if (address >> 32n === COUNTER >> 32n) return "(critical section's counter)";
   if (address >> 32n === LOCK_ADDRESS >> 32n) return "(lock)";
   if (address >> 32n === pendingFlag(0) >> 32n) return `(pending flag of CPU ${Number((address & 0xffn) / 8n)})`;
-  return "(stack)";
+  for (let cpu = 0; cpu < 32; cpu++) if (isOwnStack(cpu, address)) return `(stack of CPU ${cpu})`;
+  return "(memory of the scenario)";
 }

@@ -1,10 +1,8 @@
 // The transition system of several CPUs as rows of integers: [local state of each CPU, store buffer of each CPU, shared
 // memory]. A step that was taken once is a table look-up; only a new (local state, value read) runs instructions.
 import { Cells } from "./cells.ts";
+import { codeContext } from "./code-context.ts";
 import { type CountedSpin, countedSpin, type History } from "./counted-spin.ts";
-import { Code } from "./decode.ts";
-import { EnvironmentModel } from "./environment.ts";
-import { Liveness } from "./liveness.ts";
 import { ATOMIC, DONE, FAULT, type Fault, FENCE, LOAD, type LocalState, localKey, STORE, WAIT } from "./local-state.ts";
 import { COUNTER } from "./model-addresses.ts";
 import { PairMap } from "./pair-map.ts";
@@ -43,8 +41,8 @@ export class Model {
   readonly labels: Int32Array;
   /** Loads at which counted spins were cut short, with the iterations skipped: rip → "1022" or "endless". */
   readonly spinPlaces = new Map<bigint, string>();
-  /** Set when a store buffer would have grown over the limit: the store was not performed there. */
-  bufferOverflow = false;
+  /** A store buffer was full: its CPU waited for a drain. */
+  bufferFilled = false;
 
   private readonly processors: readonly Processor[];
   private readonly tso: boolean;
@@ -76,7 +74,10 @@ export class Model {
     parent: (id) => this.parents[id],
     parentValue: (id) => this.parentValues[id],
     value: (id) => this.memory.value(id),
+    place: (access) => this.memory.access(access).address,
+    skipped: (id) => this.skipped.get(id),
   };
+  private readonly skipped = new Map<number, CountedSpin>();
   // Results of settle().
   private settledLocal = 0;
   private settledBuffer = 0;
@@ -86,25 +87,18 @@ export class Model {
     readonly system: System,
     shared: readonly bigint[],
     private readonly limits: ModelLimits,
+    private readonly context = codeContext(system),
   ) {
     this.cpus = system.programs.length;
     this.width = this.cpus * 2 + 1;
     this.labels = new Int32Array(maxSuccessors(this.cpus));
     this.tso = system.model === "tso";
-    this.cells = new Cells(system.memory, system.presets ?? [], shared);
+    this.cells = new Cells(context.memory, shared);
     this.memory = new SharedMemory(this.cells);
-    const environment = new EnvironmentModel(system.environment ?? {}, this.cpus);
-    this.spurious = environment.spuriousWakeups;
-    const code = new Code(system.memory);
-    const ends = new Set(
-      system.programs.flatMap((p) =>
-        p.phases.flatMap((phase) => (phase.kind === "run" ? (phase.entry.stopAt ?? []) : [])),
-      ),
-    );
-    const liveness = new Liveness(system.memory, (address) => ends.has(address) || environment.isHooked(address));
+    this.spurious = context.environment.spuriousWakeups;
     this.processors = system.programs.map(
       (program, i) =>
-        new Processor(i, program, code, this.cells, this.memory, environment, liveness, {
+        new Processor(i, program, context, this.cells, this.memory, {
           gsBase: system.gsBases?.[i] ?? 0n,
           fences: this.tso,
           interruptsOn: system.interruptsOn ?? true,
@@ -181,7 +175,7 @@ export class Model {
         const action = this.action[local];
         if (action === STORE) {
           if (buffer !== 0 && this.memory.depth(buffer) >= this.limits.storeBuffer) {
-            this.bufferOverflow = true;
+            this.bufferFilled = true;
             break;
           }
           buffer = this.memory.push(buffer, this.operand[local]);
@@ -229,11 +223,18 @@ export class Model {
   ): (CountedSpin & { exit: number }) | undefined {
     if (this.ids.has(localKey(state))) return undefined;
     const processor = this.processors[state.cpu];
-    const found = countedSpin(this.history, processor, local, value, state, stop.operand);
+    const found = countedSpin(this.history, this.context.spins, processor, local, value, state, stop.operand);
     if (found === undefined) return undefined;
     const place = found.last === undefined ? "endless" : `${found.iterations}`;
     this.spinPlaces.set(state.rip, place);
-    return { ...found, exit: found.last === undefined ? -1 : this.intern(found.last, stop, local, value) };
+    if (found.last === undefined) return { ...found, exit: -1 };
+    const known = this.states.length;
+    const exit = this.intern(found.last, stop, local, value);
+    if (exit === known) this.skipped.set(exit, found);
+    const reads = found.reads.filter(
+      (read, i) => found.reads.findIndex((r) => r.access === read.access && r.value === read.value) === i,
+    );
+    return { ...found, exit, reads };
   }
 
   /** The end of a counted spin when memory holds what the skipped iterations read; -1 otherwise. */

@@ -3,6 +3,7 @@
 import { formatAddress } from "../bytes/brand.ts";
 import { AddressError, UnsupportedError } from "../bytes/errors.ts";
 import type { Cells } from "./cells.ts";
+import type { CodeContext } from "./code-context.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import { type Code, disassemble } from "./decode.ts";
 import type { EnvironmentModel, EnvironmentStep } from "./environment.ts";
@@ -65,6 +66,9 @@ const UPPER = MASK64 ^ 0xffffn;
 const WATCH_AFTER = 2048;
 
 export class Processor {
+  private readonly code: Code;
+  private readonly environment: EnvironmentModel;
+  private readonly liveness: Liveness;
   private readonly cpu: CpuRegisterFile;
   private readonly memory: CpuMemory;
   private readonly phases: readonly Phase[];
@@ -79,13 +83,14 @@ export class Processor {
   constructor(
     readonly index: number,
     program: CpuProgram,
-    private readonly code: Code,
+    context: CodeContext,
     cells: Cells,
     private readonly shared: SharedMemory,
-    private readonly environment: EnvironmentModel,
-    private readonly liveness: Liveness,
     private readonly options: ProcessorOptions,
   ) {
+    this.code = context.code;
+    this.environment = context.environment;
+    this.liveness = context.liveness;
     this.cpu = new CpuRegisterFile(options.gsBase);
     this.memory = new CpuMemory(index, cells, shared);
     this.phases = program.phases;
@@ -120,6 +125,11 @@ export class Processor {
   resume(state: LocalState, value: bigint | undefined, wake = false, trace?: Trace): Outcome {
     this.restore(state);
     this.trace = trace;
+    return this.goOn(value, wake);
+  }
+
+  /** Like `resume`, from the working state as the last call left it. */
+  goOn(value: bigint | undefined, wake = false): Outcome {
     let store = -1;
     let asleep = false;
     const stop = this.guarded(() => {
@@ -168,7 +178,29 @@ export class Processor {
     return state.phase < this.phaseCount && this.phases[state.phase % this.phases.length].kind === "critical-section";
   }
 
-  private forgetDead(): void {
+  /** Takes a state as the working state. */
+  restore(state: LocalState): void {
+    this.cpu.general.set(state.general);
+    this.cpu.rip = state.rip;
+    this.cpu.flags = state.flags;
+    this.phase = state.phase;
+    this.position = state.position;
+    this.result = state.result;
+    this.pending = state.pending;
+    this.memory.restore(state.memory);
+  }
+
+  /** The working registers, for looking only. */
+  get registers(): CpuRegisterFile {
+    return this.cpu;
+  }
+  /** Stores to private memory since the processor was made. */
+  get privateStores(): number {
+    return this.memory.privateStores;
+  }
+
+  /** Zeroes what the code ahead cannot read. */
+  forgetDead(): void {
     const { low, high, flags } = this.liveness.at(this.cpu.rip);
     const { general } = this.cpu;
     for (let i = 0; i < 16; i++) {
@@ -180,17 +212,6 @@ export class Processor {
       general[i] &= (byte0 ? 0xffn : 0n) | (byte1 ? 0xff00n : 0n) | (rest ? UPPER : 0n);
     }
     this.cpu.flags &= flags | ~ARITHMETIC;
-  }
-
-  private restore(state: LocalState): void {
-    this.cpu.general.set(state.general);
-    this.cpu.rip = state.rip;
-    this.cpu.flags = state.flags;
-    this.phase = state.phase;
-    this.position = state.position;
-    this.result = state.result;
-    this.pending = state.pending;
-    this.memory.restore(state.memory);
   }
 
   private phaseKind(): Phase["kind"] | "done" {
@@ -315,19 +336,30 @@ export class Processor {
 
   /** The stop in front of the next instruction if others can see it; otherwise performs it. */
   private visible(): Stop | undefined {
+    const operation = this.environment.isHooked(this.cpu.rip) ? undefined : this.code.at(this.cpu.rip);
+    if (operation === undefined || operation.event !== undefined) {
+      const stop = this.visibleEvent(operation);
+      if (stop !== null) return stop;
+    }
+    return operation && this.visibleAccess(operation);
+  }
+
+  /** As `visible`, for hooks, HLT, hypercalls and traps. */
+  private visibleEvent(operation: Operation | undefined): Stop | undefined | null {
+    if (operation?.event === "trap")
+      return this.fault("trap", `${this.describe(operation)}${operation.bytes[0] === 0xcc ? "" : " (BUG or WARN)"}`);
     const step = this.environmentStep();
-    if (step?.kind === "local") {
+    if (step === undefined) return null;
+    if (step.kind === "local") {
       this.performEnvironment(step, false);
       return undefined;
     }
-    if (step !== undefined) {
-      // A flag that nobody else has touched so far still is memory of the environment: announce it as shared.
-      this.memory.requireShared(step.address);
-      return { action: step.kind === "wait" ? WAIT : ATOMIC, operand: this.shared.accessId(step.address, step.size) };
-    }
-    const operation = this.code.at(this.cpu.rip);
-    if (operation.event === "trap")
-      return this.fault("trap", `${this.describe(operation)}${operation.bytes[0] === 0xcc ? "" : " (BUG or WARN)"}`);
+    // A flag that nobody else has touched so far still is memory of the environment: announce it as shared.
+    this.memory.requireShared(step.address);
+    return { action: step.kind === "wait" ? WAIT : ATOMIC, operand: this.shared.accessId(step.address, step.size) };
+  }
+
+  private visibleAccess(operation: Operation): Stop | undefined {
     let fence = operation.fence === true;
     for (const access of operation.accesses) {
       if (access.kind === "store") continue;

@@ -157,7 +157,14 @@ test("bounds: never safe when one was hit, and it is named", () => {
     verdict: "not-proven",
     bound: { name: "memoryBytes", value: 1000 },
   });
-  expect(bounded({ storeBuffer: 1 })).toEqual({ verdict: "not-proven", bound: { name: "storeBuffer", value: 1 } });
+});
+
+test("a store buffer that fills up is no bound, but the proof says so", () => {
+  const proof = run("ticket_lock", "ticket_unlock", 2, 2, {}, { storeBuffer: 1 });
+  expect(proof).toMatchObject({
+    verdict: "safe",
+    assumptions: ["store buffers hold 1 entries; some orders fill one"],
+  });
 });
 
 test("bad input is named with its place", () => {

@@ -1,7 +1,7 @@
 // The verdict on a system: explores all orders, reads the graph and, where something is wrong, tells the shortest
 // witness. A bound that was hit never yields "safe".
-import { formatAddress } from "../bytes/brand.ts";
-import { type Exploration, type ExploreOptions, explore, type Violation } from "./explorer.ts";
+import { formatAddress, virtualAddress } from "../bytes/brand.ts";
+import { DEFAULT_BOUNDS, type Exploration, type ExploreOptions, explore, type Violation } from "./explorer.ts";
 import { canFinish, finalStates } from "./graph.ts";
 import type { FaultKind } from "./local-state.ts";
 import type { Model } from "./model.ts";
@@ -116,6 +116,19 @@ function tell(exploration: Exploration, found: Found): Witness | undefined {
   };
 }
 
+/** What the verdict rests on beyond the memory model, in plain words. */
+function assumptionsOf(model: Model, storeBuffer: number): string[] {
+  const { system } = model;
+  const out = Array.from(model.spinPlaces, ([address, iterations]) => {
+    const name = system.symbol?.(virtualAddress(address)) ?? formatAddress(address);
+    const end = iterations === "endless" ? "never ends by its count" : `may end at any time (it counts ${iterations})`;
+    return `the spin at ${name} ${end}`;
+  });
+  if (model.bufferFilled) out.push(`store buffers hold ${storeBuffer} entries; some orders fill one`);
+  if (system.environment?.spuriousWakeups === true) out.push("sleeping CPUs may wake without a kick");
+  return out;
+}
+
 /**
  * Runs every order of the CPUs' steps and judges.
  * @throws nothing of the code under proof: what it cannot execute makes the verdict "unsupported" with the place
@@ -139,6 +152,6 @@ export function prove(system: System, options: ProveOptions = {}): Proof {
     seconds: exploration.seconds,
     memoryBytes: exploration.bytes,
     witness,
-    assumptions: [],
+    assumptions: assumptionsOf(model, options.bounds?.storeBuffer ?? DEFAULT_BOUNDS.storeBuffer),
   };
 }

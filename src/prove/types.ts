@@ -134,14 +134,18 @@ export interface Bounds {
   readonly memoryBytes?: number;
   /** instructions a CPU may run without touching shared memory, default 1 million */
   readonly localInstructions?: number;
-  /** entries a store buffer may hold, default 32 (processors have about 56; lock code uses a handful) */
+  /**
+   * Entries a CPU's store buffer holds, default 16: with a full one the CPU waits for a drain, as processors do (they
+   * have 50 and more; lock code outside of endless loops uses a handful). Not a bound that ends a run: when one was
+   * filled, `assumptions` says so.
+   */
   readonly storeBuffer?: number;
 }
 
 /** "not-proven": a bound was hit. "bad-end": all CPUs end, but the lock word or the interrupt flag is not as it was. */
 export type Verdict = "safe" | "hang" | "two-holders" | "bad-end" | "trap" | "not-proven" | "unsupported";
 
-export type BoundName = keyof Bounds;
+export type BoundName = Exclude<keyof Bounds, "storeBuffer">;
 
 export interface Progress {
   readonly states: number;

@@ -1,0 +1,141 @@
+// The question as users ask it: a lock and an unlock of a dump, by address. Says how each is entered, which lock word
+// belongs to them, and hands the whole to the machine.
+import { formatAddress, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { describeAddress } from "../kernel/where.ts";
+import { Implementations } from "../locks/implementation.ts";
+import type { LockFamily } from "../locks/types.ts";
+import { disassemble } from "../x86/disassemble.ts";
+import { dumpEnvironment } from "./dump-environment.ts";
+import { LOCK_ADDRESS } from "./model-addresses.ts";
+import { type ProveOptions, prove } from "./prove.ts";
+import { lockSystem } from "./scenario.ts";
+import type { Entry, LockWord, MemoryModel, Preset, Proof, System } from "./types.ts";
+
+/** One side of the pair. */
+export interface PairEnd {
+  readonly address: VirtualAddress;
+  /** Bytes of the site when the place lies inside a function; its instruction's length when left out. */
+  readonly length?: number;
+}
+
+export interface DumpQuestion {
+  readonly lock: PairEnd;
+  readonly unlock: PairEnd;
+  readonly cpus: number;
+  readonly rounds: number;
+  readonly model: MemoryModel;
+  /** Bytes put over the dump: sites re-patched for a candidate repair. */
+  readonly presets?: readonly Preset[];
+  readonly spuriousWakeups?: boolean;
+}
+
+/** What was asked and what was made of it, beside the proof. */
+export interface DumpProof {
+  readonly proof: Proof;
+  readonly lock: string;
+  readonly unlock: string;
+  readonly families: readonly [LockFamily, LockFamily];
+  readonly assumptions: readonly string[];
+}
+
+const isFunctionStart = (kernel: Kernel, address: VirtualAddress): boolean =>
+  kernel.allSymbols.at(address).some((symbol) => /^[tTwW]$/.test(symbol.type));
+
+/** A function is called; a place inside one runs from there to its end, with the lock's address in RDI as pv calls have it. */
+function entryOf(kernel: Kernel, end: PairEnd, isUnlock: boolean): Entry {
+  const registers: Record<string, bigint | "result"> = { rdi: LOCK_ADDRESS };
+  // _raw_spin_unlock_irqrestore() takes the flags that the lock returned.
+  if (isUnlock) registers.rsi = "result";
+  else registers.rsi = 0n;
+  if (isFunctionStart(kernel, end.address)) return { address: end.address, registers };
+  const length = end.length ?? disassemble(kernel.memory.read(end.address, 16), end.address)[0].bytes.length;
+  return { address: end.address, stopAt: [end.address + BigInt(length)], registers };
+}
+
+function wordOf(
+  kernel: Kernel,
+  families: readonly LockFamily[],
+  question: DumpQuestion,
+): LockWord & { initial: Uint8Array } {
+  if (!families.includes("ticket")) return { address: LOCK_ADDRESS, length: 4, initial: new Uint8Array(4) };
+  const half = ticketHalf(kernel, question);
+  return {
+    address: LOCK_ADDRESS,
+    length: half * 2,
+    initial: new Uint8Array(half * 2),
+    free: "halves-equal",
+    describe: (bytes) =>
+      half === 1
+        ? `head ${bytes[0]}, tail ${bytes[1]}`
+        : `head ${bytes[0] | (bytes[1] << 8)}, tail ${bytes[2] | (bytes[3] << 8)}`,
+  };
+}
+
+/** u8 halves below 256 CPUs, u16 from 256 on: the operand size of the XADD tells (arch/x86/include/asm/spinlock.h, 2.6.28 … 4.1). */
+function ticketHalf(kernel: Kernel, question: DumpQuestion): 1 | 2 {
+  const seen = new Set<bigint>();
+  const pending: bigint[] = [question.lock.address, kernel.find("__ticket_spin_lock") ?? 0n];
+  while (pending.length > 0 && seen.size < 32) {
+    const at = pending.shift() as VirtualAddress;
+    if (at === 0n || seen.has(at)) continue;
+    seen.add(at);
+    const bytes = kernel.memory.tryRead(at, 96);
+    if (bytes === undefined) continue;
+    for (const line of disassemble(bytes, at)) {
+      const xadd = /^(?:lock )?xadd([bwl])?\s*%(\w+),/.exec(line.text.replace(/^lock\s+/, ""));
+      if (xadd !== null) return /^(e\w\w|r\d+d)$/.test(xadd[2]) ? 2 : 1;
+      if (line.target !== undefined) pending.push(line.target);
+      if (/^ret/.test(line.text)) break;
+    }
+  }
+  return 1;
+}
+
+/** The machine's input for the question. @throws AddressError when the code is not in the dump */
+export function systemOf(
+  kernel: Kernel,
+  question: DumpQuestion,
+): { system: System; families: [LockFamily, LockFamily]; assumptions: readonly string[] } {
+  const implementations = new Implementations(kernel);
+  const familyOf = (end: PairEnd, role: "lock" | "unlock"): LockFamily => {
+    const offset = toKernelOffset(end.address);
+    return offset === undefined ? "unknown" : implementations.of(offset, role).family;
+  };
+  const families: [LockFamily, LockFamily] = [familyOf(question.lock, "lock"), familyOf(question.unlock, "unlock")];
+  const around = dumpEnvironment(
+    kernel,
+    question.cpus,
+    families.includes("pv-queued") || (question.presets ?? []).length > 0,
+  );
+  const system = lockSystem({
+    memory: around.memory,
+    pairs: [{ lock: entryOf(kernel, question.lock, false), unlock: entryOf(kernel, question.unlock, true) }],
+    cpus: question.cpus,
+    rounds: question.rounds,
+    lock: wordOf(kernel, families, question),
+    model: question.model,
+    gsBases: around.gsBases,
+    presets: [...around.presets, ...(question.presets ?? [])],
+    environment: { ...around.environment, spuriousWakeups: question.spuriousWakeups },
+    // An irq-disabling lock with a plain unlock, or the other way round, is a choice of the caller's code.
+    checkInterrupts: false,
+    symbol: (address) => describeAddress(kernel, address).replace(/^\(.\) /, ""),
+  });
+  return { system, families, assumptions: around.assumptions };
+}
+
+/** Proves a pair of a dump. */
+export function proveFromDump(kernel: Kernel, question: DumpQuestion, options: ProveOptions = {}): DumpProof {
+  const { system, families, assumptions } = systemOf(kernel, question);
+  const proof = prove(system, options);
+  const name = (address: VirtualAddress): string =>
+    describeAddress(kernel, address).replace(/^\(.\) /, "") || formatAddress(address);
+  return {
+    proof,
+    lock: name(question.lock.address),
+    unlock: name(question.unlock.address),
+    families,
+    assumptions: [...assumptions, ...proof.assumptions],
+  };
+}
