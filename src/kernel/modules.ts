@@ -3,6 +3,7 @@
 import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import { walkList } from "./lists.ts";
+import { getU64 } from "./little-endian.ts";
 import { readSectionAddresses } from "./module-sections.ts";
 import type { Structures } from "./structures.ts";
 
@@ -139,6 +140,8 @@ export function readModules(s: Structures, head: VirtualAddress | undefined, pro
   }
   const list = s.find(MODULE, "list");
   if (list === undefined) {
+    const first = s.memory.tryRead(head, 8);
+    if (first !== undefined && getU64(first, 0) === head) return []; // none is loaded, so none can show its layout
     problems.push(`struct module has no known layout (${s.types.origin}): modules are unknown`);
     return [];
   }

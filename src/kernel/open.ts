@@ -4,10 +4,9 @@ import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
 import { readNotes } from "../bytes/elf.ts";
 import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
-import { openBtf } from "../symbols/btf.ts";
 import { combineSymbols } from "../symbols/combine.ts";
 import { findKallsyms } from "../symbols/find-kallsyms.ts";
-import { kallsymsFromVmcoreinfo, readKallsyms } from "../symbols/kallsyms.ts";
+import { Kallsyms, kallsymsFromVmcoreinfo, readKallsyms } from "../symbols/kallsyms.ts";
 import type { SymbolTable, TypeTable } from "../symbols/types.ts";
 import { type AddressSpace, openAddressSpace } from "./address-space.ts";
 import { readCpuFeatures } from "./cpu-features.ts";
@@ -15,11 +14,12 @@ import type { Kernel } from "./kernel.ts";
 import { moduleSymbols } from "./module-symbols.ts";
 import { readModules } from "./modules.ts";
 import { Structures } from "./structures.ts";
+import { type GivenTypes, openTypes, type TypesContext } from "./type-sources.ts";
 import { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.ts";
 
 export interface OpenKernelOptions {
-  /** Layouts from elsewhere (DWARF of a debug image, a known shape), used where the dump has no BTF. */
-  readonly types?: (context: { memory: VirtualMemory; symbols: SymbolTable }) => TypeTable | undefined;
+  /** Layouts out of a file that the user gives. May throw, when the file belongs to another build. */
+  readonly types?: (context: TypesContext) => GivenTypes | undefined;
 }
 
 /** The kernel image in memory is searched in full only when VMCOREINFO does not tell where kallsyms lies. */
@@ -40,20 +40,16 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     if (found === undefined) throw new MissingError(`the symbol ${name}`);
     return found;
   };
-  const types = readBtf(memory, find, problems) ?? options.types?.({ memory, symbols });
-  if (types === undefined) {
-    throw new MissingError(
-      "the layout of this kernel's structures (it has no BTF)",
-      "give a vmlinux or module with debug information with --debug-info",
-    );
-  }
-  const structures = new Structures(memory, types);
-  const modules = readModules(structures, find("modules"), problems);
-  let combined: SymbolTable | undefined;
   const banner = find("linux_banner");
   const version = banner === undefined ? "" : (readText(memory, banner, 512) ?? "").trim();
   const release = /^Linux version (\S+)/.exec(version)?.[1] ?? vmcoreinfo?.release ?? "";
   if (release === "") problems.push("the kernel's release is unknown: neither linux_banner nor VMCOREINFO tells it");
+  const buildId = readBuildId(memory, find) ?? vmcoreinfo?.buildId;
+  const context = { memory, symbols, buildId, release, version };
+  const { types, evidence } = openTypes(context, options.types?.(context), problems);
+  const structures = new Structures(memory, types);
+  const modules = readModules(structures, find("modules"), problems);
+  let combined: SymbolTable | undefined;
   return {
     dump,
     memory,
@@ -61,7 +57,7 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     addressSpace: space.evidence,
     release,
     version,
-    buildId: readBuildId(memory, find) ?? vmcoreinfo?.buildId,
+    buildId,
     symbols,
     types,
     structures,
@@ -76,6 +72,7 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     features: readCpuFeatures(structures, find("boot_cpu_data"), problems),
     kaslrOffset: vmcoreinfo?.kernelOffset,
     initFreed: isInitFreed(memory, types, find),
+    evidence: [...symbolEvidence(symbols), ...evidence],
     problems,
     address,
     find,
@@ -102,21 +99,9 @@ function readCoreSymbols(space: AddressSpace, vmcoreinfo: Vmcoreinfo | undefined
   return readKallsyms(memory, found);
 }
 
-function readBtf(
-  memory: VirtualMemory,
-  find: (name: string) => VirtualAddress | undefined,
-  problems: string[],
-): TypeTable | undefined {
-  const start = find("__start_BTF");
-  const stop = find("__stop_BTF");
-  if (start === undefined || stop === undefined || stop <= start || stop - start > 64n << 20n) return undefined;
-  try {
-    return openBtf(memory.read(start, Number(stop - start)), "BTF in the dump");
-  } catch (error) {
-    if (!(error instanceof PalimpsestError)) throw error;
-    problems.push(`BTF: ${error.message}`);
-    return undefined;
-  }
+/** How the symbol table was read, for the absolute ones of old that were found by their structure. */
+function symbolEvidence(symbols: SymbolTable): string[] {
+  return symbols instanceof Kallsyms ? [`kallsyms: ${symbols.count} symbols, addresses ${symbols.encoding}`] : [];
 }
 
 function readText(memory: VirtualMemory, address: VirtualAddress, max: number): string | undefined {
