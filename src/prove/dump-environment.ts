@@ -126,6 +126,7 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
   // A kernel that is no Xen guest has no kicker interrupt; the model's CPUs have one each, or nobody could be woken.
   perCpu("lock_kicker_irq", 4, (cpu) => BigInt(cpu + 1));
   perCpu("irq_count", 4, () => 0xffffffffn);
+  if (cpus > possible || assumptions.length > 0) bringOnline(kernel, cpus, preset);
   const hooks: Hook[] = [];
   for (const [name, make] of HOOKS) {
     const at = kernel.find(name);
@@ -139,6 +140,30 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
     environment: { hooks, hypervisor },
     assumptions,
   };
+}
+
+/** A releasing CPU looks for sleepers among the online ones: the model's CPUs must be there. */
+function bringOnline(
+  kernel: Kernel,
+  cpus: number,
+  preset: (address: bigint, value: bigint, length: number) => void,
+): void {
+  const wanted = (1n << BigInt(cpus)) - 1n;
+  // 4.5 and newer: __cpu_online_mask; before: cpu_online_bits, reached through the pointer cpu_online_mask.
+  for (const names of [
+    ["__cpu_online_mask", "cpu_online_bits"],
+    ["__cpu_possible_mask", "cpu_possible_bits"],
+    ["__cpu_present_mask", "cpu_present_bits"],
+    ["__cpu_active_mask", "cpu_active_bits"],
+  ]) {
+    const at = names.map((name) => kernel.find(name)).find((found) => found !== undefined);
+    const now = at === undefined ? undefined : kernel.memory.tryRead(at, 8);
+    if (at !== undefined && now !== undefined) {
+      preset(at, new DataView(now.buffer, now.byteOffset, 8).getBigUint64(0, true) | wanted, 8);
+    }
+  }
+  const ids = kernel.find("nr_cpu_ids");
+  if (ids !== undefined) preset(ids, BigInt(Math.max(cpus, machineOf(kernel).possible ?? 1)), 4);
 }
 
 /**

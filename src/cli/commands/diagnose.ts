@@ -1,18 +1,18 @@
 // `diagnose`: all checks, one report.
 import type { Command } from "commander";
-import { auditDump, type DumpAudit } from "../../audit/audit.ts";
 import { auditResult } from "../../audit/result.ts";
 import { auditText } from "../../report/audit-text.ts";
 import type { GlobalOptions } from "../terminal.ts";
 import { TOOL } from "../version.ts";
-import { type CommandContext, dumpCommand, FOUND, printResult, wholeNumber, withDump } from "./common.ts";
+import { auditOf } from "./audit-run.ts";
+import { dumpCommand, FOUND, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
 
 export function registerDiagnose(program: Command): void {
   dumpCommand(program, "diagnose", "", "all checks, one report: what differs from what was built, and why")
-    .option("--limit <n>", "findings to show (0: all)", "12")
+    .addOption(wholeNumberOption("--limit <n>", "findings to show (0: all)", "12"))
     .action((dump: string, _options: unknown, command: Command) => run(dump, command, "palimpsest/diagnose/1"));
   dumpCommand(program, "audit", "", "the account of every byte, by object, mechanism and verdict")
-    .option("--limit <n>", "findings to show (0: all)", "0")
+    .addOption(wholeNumberOption("--limit <n>", "findings to show (0: all)", "0"))
     .action((dump: string, _options: unknown, command: Command) => run(dump, command, "palimpsest/audit/1"));
 }
 
@@ -30,18 +30,8 @@ async function run(
       auditText(r, { limit, detailed: schema === "palimpsest/audit/1" }, context.paint),
     );
     const counted = result.findings.filter((finding) => finding.severity !== "note").length;
-    if (result.account.bytes === 0 && result.notChecked.length > 0 && counted === 0) return 2;
-    return counted + result.findingsLeftOut > 0 ? FOUND : 0;
+    if (counted + result.findingsLeftOut > 0) return FOUND;
+    // "Nothing found" is only said of a kernel that was looked at as a whole.
+    return result.complete ? 0 : 2;
   });
-}
-
-/** Audits everything, with progress. */
-export async function auditOf({ session, kernel, options, progress }: CommandContext): Promise<DumpAudit> {
-  const images = await session.images();
-  const audit = auditDump(kernel, images, {
-    force: options.force,
-    onObject: (name, index, count) => progress.update(0.3 + (0.7 * index) / count, name),
-  });
-  progress.end();
-  return audit;
 }

@@ -1,0 +1,201 @@
+// `prove`: run the real lock code in every order; verdict and witness.
+import type { Command } from "commander";
+import type { DumpAudit } from "../../audit/audit.ts";
+import { dumpFacts, kernelFacts } from "../../audit/result.ts";
+import { SiteIndex } from "../../audit/site-index.ts";
+import { formatAddress, fromKernelOffset, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
+import type { ProveResult } from "../../findings/prove-results.ts";
+import { resolvePlace } from "../../kernel/where.ts";
+import { DEFAULT_BOUNDS } from "../../prove/explorer.ts";
+import { type DumpProof, type PairEnd, proveFromDump } from "../../prove/from-dump.ts";
+import type { Preset } from "../../prove/types.ts";
+import { proveText } from "../../report/prove-text.ts";
+import { readPatchState } from "../../sites/patch-state.ts";
+import { assumedPresets } from "../assume.ts";
+import { UsageError } from "../failure.ts";
+import { type GlobalOptions, note } from "../terminal.ts";
+import { TOOL } from "../version.ts";
+import { auditOf } from "./audit-run.ts";
+import { type CommandContext, dumpCommand, FOUND, printResult, wholeNumber, withDump } from "./common.ts";
+
+interface ProveOptions extends GlobalOptions {
+  readonly cpus?: string;
+  readonly rounds?: string;
+  readonly memory?: string;
+  readonly states?: string;
+  readonly seconds?: string;
+  readonly memoryLimit?: string;
+  readonly assume?: string[];
+  readonly spurious?: boolean;
+}
+
+export function registerProve(program: Command): void {
+  dumpCommand(program, "prove", "<lock> <unlock>", "run the real lock code in every order: verdict and witness")
+    .option("--cpus <n>", "model CPUs, 1 to 4", "2")
+    .option("--rounds <n>", "rounds of lock and unlock each", "3")
+    .option("--memory <model>", "tso or sc", "tso")
+    .option("--states <n>", "bound on distinct states", String(DEFAULT_BOUNDS.states))
+    .option("--seconds <n>", "bound on time", String(DEFAULT_BOUNDS.seconds))
+    .option("--memory-limit <MiB>", "bound on the explorer's tables", String(DEFAULT_BOUNDS.memoryBytes >> 20))
+    .option(
+      "--assume <slot=function>",
+      "re-patch the slot's sites first, as the kernel would (repeatable)",
+      collect,
+      [],
+    )
+    .option("--spurious", "sleeping CPUs may also wake without a kick")
+    .option("--limit <n>", "steps of the witness to show (0: all)", "60")
+    .action((dump: string, lock: string, unlock: string, _options: unknown, command: Command) =>
+      run(dump, lock, unlock, command),
+    );
+}
+
+function collect(value: string, list: string[]): string[] {
+  return [...list, value];
+}
+
+/** The place, and the length of the site when it is one inside a function. */
+function pairEnd(context: CommandContext, where: string, audit: DumpAudit | undefined): PairEnd {
+  const { address } = resolvePlace(context.kernel, where);
+  const offset = toKernelOffset(address);
+  if (offset === undefined || audit === undefined) return { address };
+  for (const object of audit.objects) {
+    const hit = new SiteIndex(object.replayed.sites).covering(offset).find((each) => each.start === offset);
+    if (hit !== undefined) return { address, length: hit.length };
+  }
+  return { address };
+}
+
+async function run(dump: string, lockWhere: string, unlockWhere: string, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<ProveOptions>();
+  await withDump(dump, options, async (context) => {
+    const cpus = wholeNumber(options.cpus, 2);
+    if (cpus < 1 || cpus > 4) throw new UsageError(`--cpus ${cpus}: the model has 1 to 4 CPUs`);
+    const model = options.memory ?? "tso";
+    if (model !== "tso" && model !== "sc") throw new UsageError(`--memory ${model}: tso or sc`);
+    const inside = [lockWhere, unlockWhere].some((where) => /\+/.test(where) || /^(0x)?[0-9a-f]{9,}$/i.test(where));
+    const assume = options.assume ?? [];
+    const uniproc = cpus > 1 && readPatchState(context.kernel, []).uniproc;
+    const audit = inside || assume.length > 0 || uniproc ? await auditOf(context) : undefined;
+    const presets: Preset[] = assume.length > 0 ? await assumedPresets(context, assume) : [];
+    const remarks: string[] = [];
+    if (uniproc && audit !== undefined) {
+      // The kernel itself puts the LOCK prefixes back when a second CPU comes up.
+      const locks = lockPrefixes(audit);
+      presets.push(...locks);
+      remarks.push(
+        locks.length > 0
+          ? `this machine came up with one CPU: ${locks.length} LOCK prefixes are put back, as the kernel does for a second one`
+          : "this machine came up with one CPU and no image tells where LOCK prefixes were removed: the code runs without them",
+      );
+    }
+    const bounds = {
+      states: wholeNumber(options.states, DEFAULT_BOUNDS.states),
+      seconds: wholeNumber(options.seconds, DEFAULT_BOUNDS.seconds),
+      memoryBytes: wholeNumber(options.memoryLimit, DEFAULT_BOUNDS.memoryBytes >> 20) * 2 ** 20,
+    };
+    const rounds = Math.max(1, wholeNumber(options.rounds, 3));
+    const lock = pairEnd(context, lockWhere, audit);
+    const unlock = pairEnd(context, unlockWhere, audit);
+    const answer = proveFromDump(
+      context.kernel,
+      { lock, unlock, cpus, rounds, model, presets, spuriousWakeups: options.spurious },
+      {
+        bounds,
+        onProgress: ({ states, seconds }) =>
+          context.progress.update(
+            states / bounds.states,
+            `${states} states, ${Math.round(states / Math.max(seconds, 0.001))}/s`,
+          ),
+      },
+    );
+    context.progress.end();
+    const result = resultOf(
+      context,
+      { ...answer, assumptions: [...remarks, ...answer.assumptions] },
+      {
+        lockWhere,
+        unlockWhere,
+        lock,
+        unlock,
+        cpus,
+        rounds,
+        model,
+        assume,
+        bounds,
+      },
+    );
+    const limit = wholeNumber(options.limit, 60);
+    printResult(options, result, (r) => proveText(r, limit, context.paint));
+    if (result.verdict === "unsupported") note("palimpsest: --json has the whole reason; dis shows the code");
+    return result.verdict === "safe"
+      ? 0
+      : result.verdict === "not-proven" || result.verdict === "unsupported"
+        ? 2
+        : FOUND;
+  });
+}
+
+/** LOCK over each DS prefix that SMP alternatives left. */
+function lockPrefixes(audit: DumpAudit): Preset[] {
+  const presets: Preset[] = [];
+  for (const object of audit.objects) {
+    const list = object.replayed.sites.find((sites) => sites.mechanism === "smp-locks");
+    for (const at of list?.offsets ?? []) {
+      const region = object.replayed.space.find(at);
+      if (region?.intended[at - region.start] === 0x3e)
+        presets.push({ address: fromKernelOffset(at), bytes: Uint8Array.of(0xf0) });
+    }
+  }
+  return presets;
+}
+
+interface Asked {
+  readonly lockWhere: string;
+  readonly unlockWhere: string;
+  readonly lock: { readonly address: VirtualAddress };
+  readonly unlock: { readonly address: VirtualAddress };
+  readonly cpus: number;
+  readonly rounds: number;
+  readonly model: "tso" | "sc";
+  readonly assume: readonly string[];
+  readonly bounds: { readonly states: number; readonly seconds: number; readonly memoryBytes: number };
+}
+
+function resultOf({ kernel }: CommandContext, answer: DumpProof, asked: Asked): ProveResult {
+  const { proof } = answer;
+  return {
+    schema: "palimpsest/prove/1",
+    tool: TOOL,
+    dump: dumpFacts(kernel),
+    kernel: kernelFacts(kernel),
+    lock: {
+      where: asked.lockWhere,
+      address: formatAddress(asked.lock.address),
+      symbol: answer.lock,
+      implementation: answer.families[0],
+    },
+    unlock: {
+      where: asked.unlockWhere,
+      address: formatAddress(asked.unlock.address),
+      symbol: answer.unlock,
+      implementation: answer.families[1],
+    },
+    assume: asked.assume,
+    verdict: proof.verdict,
+    reason: proof.reason ?? null,
+    bounds: {
+      cpus: asked.cpus,
+      rounds: asked.rounds,
+      memory: asked.model,
+      ...asked.bounds,
+      hit: proof.bound === undefined ? null : `${proof.bound.name} ${proof.bound.value}`,
+    },
+    states: proof.states,
+    transitions: proof.transitions,
+    seconds: proof.seconds,
+    memoryBytes: proof.memoryBytes,
+    assumptions: answer.assumptions,
+    witness: proof.witness ?? null,
+  };
+}
