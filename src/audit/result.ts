@@ -85,6 +85,7 @@ export function auditResult<S extends AuditResult["schema"]>(
     kernel: kernelFacts(kernel, audit.kaslrOffset),
     objects: [...audit.objects.map(objectFacts), ...unchecked],
     account: { bytes, verdicts, mechanisms: Object.fromEntries(mechanisms), freed },
+    complete: audit.notChecked.length === 0 && verdicts.absent === 0 && !kernel.dump.incomplete,
     findings,
     findingsLeftOut: audit.objects.reduce((sum, object) => sum + object.untold, 0),
     notChecked: audit.notChecked,

@@ -1,7 +1,7 @@
 // The file-backed ByteSource: the one place of the library that may import node:fs. A browser uses a Blob-backed
 // source instead.
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { TruncatedError } from "./errors.ts";
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
+import { FormatError, TruncatedError } from "./errors.ts";
 import { type ByteSource, checkRange } from "./source.ts";
 
 const CHUNK = 1 << 16;
@@ -13,10 +13,19 @@ export class FileSource implements ByteSource {
   private readonly fd: number;
   private readonly chunks = new Map<number, Uint8Array>();
 
-  /** @throws the system's error (ENOENT, EACCES, EISDIR …) when the file cannot be opened. */
+  /** @throws the system's error (ENOENT, EACCES …) when the file cannot be opened; FormatError when it is no regular file */
   constructor(readonly name: string) {
-    this.fd = openSync(name, "r");
-    this.size = fstatSync(this.fd).size;
+    // Without O_NONBLOCK a named pipe would be waited for.
+    this.fd = openSync(name, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const stat = fstatSync(this.fd);
+    if (!stat.isFile()) {
+      closeSync(this.fd);
+      throw new FormatError(
+        name,
+        `${kindOf(stat)}, not a file; bytes are read at any place, so a regular file is needed`,
+      );
+    }
+    this.size = stat.size;
   }
 
   read(offset: number, length: number): Uint8Array {
@@ -51,9 +60,19 @@ export class FileSource implements ByteSource {
     checkRange(this, offset, into.length);
     let done = 0;
     while (done < into.length) {
-      const n = readSync(this.fd, into, done, into.length - done, offset + done);
+      const n = this.readSome(into, done, offset + done);
       if (n === 0) throw new TruncatedError(`${this.name}: 0x${offset.toString(16)}`, into.length, done);
       done += n;
+    }
+  }
+
+  private readSome(into: Uint8Array, done: number, offset: number): number {
+    try {
+      return readSync(this.fd, into, done, into.length - done, offset);
+    } catch (error) {
+      // Node tells no path of a failed read (EIO of a dying disk).
+      if (error instanceof Error) error.message = `${this.name}: 0x${offset.toString(16)}: ${error.message}`;
+      throw error;
     }
   }
 
@@ -62,4 +81,10 @@ export class FileSource implements ByteSource {
     this.readInto(offset, bytes);
     return bytes;
   }
+}
+
+function kindOf(stat: Stats): string {
+  if (stat.isDirectory()) return "a folder";
+  if (stat.isFIFO()) return "a pipe";
+  return stat.isSocket() ? "a socket" : "a device";
 }

@@ -1,44 +1,15 @@
-// The command line: parses arguments, runs one command, sets the exit status.
-import { Command, CommanderError } from "commander";
-import { registerDiagnose } from "./commands/diagnose.ts";
-import { registerInfo } from "./commands/info.ts";
-import { registerSite } from "./commands/site.ts";
-import { registerSymbols } from "./commands/symbols.ts";
-import { VERSION } from "./version.ts";
+// The command's entry: what the shell gave goes in, an exit status comes out. A bug anywhere still ends in one line (or
+// valid JSON) and status 2, never in a stack trace.
+import { fail } from "./failure.ts";
+import { run, wantsJson } from "./run.ts";
 
-const program = new Command();
-program
-  .name("palimpsest")
-  .description("Reads what a Linux x86-64 kernel wrote over its own code, and proves why it hangs.")
-  .version(VERSION)
-  .option("--color <when>", "auto, always or never", "auto")
-  .showHelpAfterError("(palimpsest COMMAND --help tells the command's arguments)")
-  .addHelpText(
-    "after",
-    `
-Exit status: 0 nothing found, 1 findings, 2 could not do it.
-Dumps: ELF vmcore (QEMU, /proc/vmcore), kdump-compressed and flattened, Xen dump-core.
-Images are looked for in /boot, /usr/lib/debug, /lib/modules/RELEASE and beside the dump.
-
-  palimpsest diagnose vmcore
-  palimpsest site vmcore _raw_spin_lock_irq`,
-  )
-  .exitOverride();
-
-registerDiagnose(program);
-registerInfo(program);
-registerSite(program);
-registerSymbols(program);
+const args = process.argv.slice(2);
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exitCode = 0;
+  // A reader that went away (`| head`) has seen what it wanted; anything else (a full disk) lost the result.
+  if (error.code !== "EPIPE") fail(error, false);
 });
+process.stderr.on("error", () => {});
+process.on("uncaughtException", (error) => fail(error, wantsJson(args)));
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (!(error instanceof CommanderError)) throw error;
-  // commander has printed its message; help and version are no failure.
-  process.exitCode = error.exitCode === 0 ? 0 : 2;
-}
+await run(args);

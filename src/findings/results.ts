@@ -62,6 +62,34 @@ export interface Account {
   readonly freed: number;
 }
 
+/** What any command prints with --json when it could not do its work; the exit status is then 2. */
+export interface ErrorResult {
+  readonly schema: "palimpsest/error/1";
+  readonly error: {
+    /**
+     * format, truncated, unsupported: what is wrong with a file; address: what the dump cannot answer; missing: what is not
+     * there; mismatch: an image of another build; usage: the command line; system: the operating system; internal: a bug
+     */
+    readonly kind:
+      | "format"
+      | "truncated"
+      | "unsupported"
+      | "address"
+      | "missing"
+      | "mismatch"
+      | "usage"
+      | "system"
+      | "internal";
+    readonly message: string;
+    /** "FILE: PART+0xOFFSET", or the address; null when it is about no place */
+    readonly where: string | null;
+    /** what to try next */
+    readonly advice: string | null;
+  };
+  /** what else is known to be wrong with the input ("vmcore: the file ends at 0x…") */
+  readonly notes: readonly string[];
+}
+
 /** Result of `audit`; `diagnose` adds to it. */
 export interface AuditResult {
   readonly schema: "palimpsest/audit/1" | "palimpsest/diagnose/1";
@@ -70,6 +98,11 @@ export interface AuditResult {
   readonly kernel: KernelFacts;
   readonly objects: readonly ObjectFacts[];
   readonly account: Account;
+  /**
+   * False when not all kernel code could be compared: an object is in `notChecked`, bytes are absent, or the dump file is cut
+   * off. Without findings the exit status is then 2, not 0.
+   */
+  readonly complete: boolean;
   readonly findings: readonly Finding[];
   /** findings that were counted but not listed, since there were too many */
   readonly findingsLeftOut: number;

@@ -23,6 +23,8 @@ interface Loads {
   /** virtual, physical, memory size: three u64 a PT_LOAD with a virtual address. */
   readonly mapped: BigUint64Array;
   readonly notes: readonly ElfNote[];
+  /** The file ends before what its headers claim. */
+  readonly cut: boolean;
 }
 
 /**
@@ -57,6 +59,7 @@ class ElfCore implements Dump {
   readonly format: string;
   readonly physical: PhysicalMemory;
   readonly notes: readonly ElfNote[];
+  readonly incomplete: boolean;
   private made: readonly VirtualSegment[] | undefined;
 
   constructor(
@@ -72,6 +75,7 @@ class ElfCore implements Dump {
     this.format = loads.mapped.length > 0 ? "elf-paging" : "elf";
     this.physical = new FileRunMemory(source, loads.runs);
     this.notes = loads.notes;
+    this.incomplete = loads.cut;
   }
 
   /** Made on first use: 65,000 of them in a dump with paging, and page tables are mostly better. */
@@ -156,7 +160,7 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
   if (unplaced > 0) {
     problems.push(`${source.name}: program headers: ${unplaced} segments have no physical address and are left out`);
   }
-  return { runs, mapped: mapped.subarray(0, mappedLength), notes };
+  return { runs, mapped: mapped.subarray(0, mappedLength), notes, cut: cutCount > 0 || count < claimed };
 }
 
 /** A u64 as a number, rounded above 2^53: only compared with sizes and limits, which such a value always exceeds. */

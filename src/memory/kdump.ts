@@ -51,6 +51,7 @@ export function openKdump(source: ByteSource, format = "kdump", inflate: PageInf
     problems.push(`${source.name}: kdump header: one part of a split dump, page frames ${start} to ${end} only`);
   }
   const physical = new KdumpMemory(source, header, inflate, problems);
+  const incomplete = problems.length > 0;
   const notes = header.notes === undefined ? [] : partNotes(source, header.notes, problems);
   return {
     path: source.name,
@@ -62,6 +63,7 @@ export function openKdump(source: ByteSource, format = "kdump", inflate: PageInf
     notes,
     segments: [],
     header: header.texts,
+    incomplete,
     problems,
   };
 }

@@ -55,6 +55,7 @@ function openFlattened(source: ByteSource, options: OpenOptions): Dump {
 /** The dump inside, with the size of the file that the user has. Delegates, since an ELF dump makes its segments late. */
 class FlattenedDump implements Dump {
   readonly format: string;
+  readonly incomplete: boolean;
   readonly problems: readonly string[];
   constructor(
     private readonly inner: Dump,
@@ -62,6 +63,7 @@ class FlattenedDump implements Dump {
     problems: readonly string[],
   ) {
     this.format = `${inner.format}-flattened`;
+    this.incomplete = problems.length > 0 || inner.incomplete;
     this.problems = [...problems, ...inner.problems];
   }
   get path() {

@@ -45,6 +45,7 @@ export function openXenCore(source: ByteSource, header: ElfHeader): Dump {
   const list = sections.get(listName);
   if (list === undefined) throw new FormatError(`${source.name}: section headers`, `no section ${listName}`);
   const physical = new FileRunMemory(source, readRuns(source, pages, list, paravirtual, problems));
+  const incomplete = problems.length > 0;
   const state = sections.get(".xen_prstatus");
   return {
     path: source.name,
@@ -55,6 +56,7 @@ export function openXenCore(source: ByteSource, header: ElfHeader): Dump {
     notes,
     segments: [],
     header: { xenGuest: paravirtual ? "PV" : "HVM", ...xenVersion(notes) },
+    incomplete,
     problems,
   };
 }

@@ -1,10 +1,10 @@
 // What every command about a dump needs: open it, know the kernel, find the images.
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { Paint } from "../../report/paint.ts";
-import { fail } from "../failure.ts";
+import { fail, UsageError } from "../failure.ts";
 import { Session } from "../session.ts";
-import { type GlobalOptions, note, Progress, paintFor, print } from "../terminal.ts";
+import { type GlobalOptions, Progress, paintFor, print } from "../terminal.ts";
 
 export interface CommandContext {
   readonly session: Session;
@@ -57,11 +57,20 @@ export function printResult<T>(options: GlobalOptions, result: T, text: (result:
   print(options.json ? `${JSON.stringify(result, null, 2)}\n` : text(result));
 }
 
-/** A whole number option. */
+const WHOLE = /^\d{1,15}$/;
+
+/** An option whose argument is a whole number, refused before any work when it is not. */
+export function wholeNumberOption(flags: string, description: string, fallback?: string): Option {
+  const option = new Option(flags, description).argParser((text: string) => {
+    if (!WHOLE.test(text)) throw new InvalidArgumentError("It takes a whole number.");
+    return text;
+  });
+  return fallback === undefined ? option : option.default(fallback);
+}
+
+/** The value of such an option. @throws UsageError when it is no whole number */
 export function wholeNumber(text: string | undefined, fallback: number): number {
   if (text === undefined) return fallback;
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0) return value;
-  note(`palimpsest: "${text}" is no whole number; ${fallback} is used`);
-  return fallback;
+  if (!WHOLE.test(text)) throw new UsageError(`"${text}" is no whole number`);
+  return Number(text);
 }

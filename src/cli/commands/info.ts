@@ -28,7 +28,7 @@ async function info(dump: string, command: Command): Promise<void> {
   });
 }
 
-function infoOf(kernel: Kernel): InfoResult {
+export function infoOf(kernel: Kernel): InfoResult {
   const machine = machineOf(kernel);
   const problems: string[] = [];
   const state = readPatchState(kernel, problems);

@@ -13,7 +13,15 @@ import { disassembleText, siteText } from "../../report/site-text.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
 import { replayObject } from "../../sites/replay.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
-import { type CommandContext, dumpCommand, FOUND, printResult, wholeNumber, withDump } from "./common.ts";
+import {
+  type CommandContext,
+  dumpCommand,
+  FOUND,
+  printResult,
+  wholeNumber,
+  wholeNumberOption,
+  withDump,
+} from "./common.ts";
 
 const WHERE = "an address, symbol, symbol+0x10 or module:symbol";
 
@@ -22,7 +30,9 @@ export function registerSite(program: Command): void {
     (dump: string, where: string, _options: unknown, command: Command) => site(dump, where, command),
   );
   dumpCommand(program, "dis", "<where>", `disassembly of what is in memory, patched parts marked (${WHERE})`)
-    .option("--bytes <n>", "bytes to disassemble (default: to the end of the function, at most 4096)")
+    .addOption(
+      wholeNumberOption("--bytes <n>", "bytes to disassemble (default: to the end of the function, at most 4096)"),
+    )
     .action((dump: string, where: string, _options: unknown, command: Command) => dis(dump, where, command));
 }
 

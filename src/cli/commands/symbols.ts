@@ -5,12 +5,12 @@ import type { SymbolsResult } from "../../findings/results.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { symbolsText } from "../../report/symbols-text.ts";
 import type { KernelSymbol } from "../../symbols/types.ts";
-import type { GlobalOptions } from "../terminal.ts";
-import { dumpCommand, printResult, wholeNumber, withDump } from "./common.ts";
+import { type GlobalOptions, note } from "../terminal.ts";
+import { dumpCommand, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
 
 export function registerSymbols(program: Command): void {
   dumpCommand(program, "symbols", "[patterns...]", "look symbols up: a name, a pattern with * and ?, or an address")
-    .option("--limit <n>", "matches to show (0: all)", "100")
+    .addOption(wholeNumberOption("--limit <n>", "matches to show (0: all)", "100"))
     .action((dump: string, patterns: string[], _options: unknown, command: Command) =>
       symbols(dump, patterns, command),
     );
@@ -28,6 +28,7 @@ async function symbols(dump: string, patterns: string[], command: Command): Prom
       leftOut: all.length - shown.length,
     };
     printResult(options, result, symbolsText);
+    if (all.length === 0) note(`palimpsest: no symbol matches ${patterns.join(" ")}`);
     return all.length > 0 ? 0 : 2;
   });
 }
