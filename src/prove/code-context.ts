@@ -1,9 +1,9 @@
 // What stays the same when an exploration starts again with another cell shared: the patched memory, the decoded code,
 // what is live where, the environment.
-import type { SpinLength } from "./counted-spin.ts";
 import { Code } from "./decode.ts";
 import { EnvironmentModel } from "./environment.ts";
 import { Liveness } from "./liveness.ts";
+import type { SpinLength } from "./local-state.ts";
 import { PatchedMemory } from "./patched-memory.ts";
 import type { CodeMemory, System } from "./types.ts";
 

@@ -3,7 +3,7 @@
 // So the third iteration that differs from the second only in registers moving by a constant becomes the second again,
 // and beside it there is one way out: the last iteration before the loop does something else, found by running it to
 // there. Loops around such loops ("every 256 spins look whether …") are cut in the same way, one level at a time.
-import { LOAD, type LocalState, localKey } from "./local-state.ts";
+import { LOAD, type LocalState, localKey, type SpinLength } from "./local-state.ts";
 import type { Processor } from "./processor.ts";
 
 /** What the model knows of one local state, for looking back along the way it was first reached. */
@@ -38,12 +38,6 @@ export interface CountedSpin {
   readonly iterations: number;
   /** What one iteration reads, in order. */
   readonly reads: readonly Read[];
-}
-
-/** How often a spin goes on from some state, and its flags then. Kept when an exploration starts again. */
-export interface SpinLength {
-  readonly iterations: number;
-  readonly flags: number;
 }
 
 const LOOK_BACK = 48;

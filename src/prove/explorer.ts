@@ -68,7 +68,7 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
       // Walks at random first: they find most shared cells for the price of a few thousand steps.
       if (!warm) for (let walk = 0; walk < WALKS; walk++) walkAtRandom(model, walk + 1);
       warm = true;
-      return exploreOnce(model, bounds, options, start);
+      return exploreFrom(model, model.initial(), bounds, options, start);
     } catch (error) {
       if (!(error instanceof SharingChange) || shared.size >= MAX_SHARED_CELLS) throw error;
       shared.add(error.address);
@@ -91,7 +91,18 @@ function walkAtRandom(model: Model, seed: number): void {
   }
 }
 
-function exploreOnce(model: Model, bounds: Required<Bounds>, options: ExploreOptions, start: number): Exploration {
+/**
+ * Reaches all states from `first` on.
+ * @param start performance.now() at the beginning, for the bound on seconds
+ * @throws SharingChange when a CPU touches another's memory that the model does not know to be shared
+ */
+export function exploreFrom(
+  model: Model,
+  first: Int32Array,
+  bounds: Required<Bounds>,
+  options: ExploreOptions,
+  start: number,
+): Exploration {
   const { width } = model;
   const states = new StateSet(width);
   const successors = new IntList();
@@ -129,7 +140,6 @@ function exploreOnce(model: Model, bounds: Required<Bounds>, options: ExploreOpt
   const bytes = (): number =>
     states.bytes + successors.bytes + starts.bytes + model.bytes + states.count * (1 + 4 * (model.cpus + 1));
 
-  const first = model.initial();
   states.add(first, 0);
   inspect(0, first);
   while (expanded < states.count && !stop) {

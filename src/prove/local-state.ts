@@ -45,6 +45,12 @@ export interface Fault {
   readonly reason: string;
 }
 
+/** How often a spin goes on from some state, and its flags then. Kept when an exploration starts again. */
+export interface SpinLength {
+  readonly iterations: number;
+  readonly flags: number;
+}
+
 /** The key under which a local state is remembered. */
 export function localKey(s: LocalState): string {
   const words = new BigUint64Array(16 + 6 + s.memory.length * 2);

@@ -86,7 +86,7 @@ export class Model {
   constructor(
     readonly system: System,
     shared: readonly bigint[],
-    private readonly limits: ModelLimits,
+    readonly limits: ModelLimits,
     private readonly context = codeContext(system),
   ) {
     this.cpus = system.programs.length;

@@ -1,7 +1,7 @@
 // The verdict on a system: explores all orders, reads the graph and, where something is wrong, tells the shortest
 // witness. A bound that was hit never yields "safe".
 import { formatAddress, virtualAddress } from "../bytes/brand.ts";
-import { DEFAULT_BOUNDS, type Exploration, type ExploreOptions, explore, type Violation } from "./explorer.ts";
+import { type Exploration, type ExploreOptions, explore, type Violation } from "./explorer.ts";
 import { canFinish, finalStates } from "./graph.ts";
 import type { FaultKind } from "./local-state.ts";
 import type { Model } from "./model.ts";
@@ -22,7 +22,7 @@ export function isFree(lock: LockWord, bytes: Uint8Array, initial: Uint8Array): 
 }
 
 /** What is wrong with the memory of a state in which all CPUs have finished; undefined when nothing is. */
-function badEnd(model: Model, content: number): string | undefined {
+export function badEnd(model: Model, content: number): string | undefined {
   const { lock, programs } = model.system;
   if (lock !== undefined) {
     const bytes = lockBytes(model, content) as Uint8Array;
@@ -113,18 +113,19 @@ function tell(exploration: Exploration, found: Found): Witness | undefined {
     end: describeEnd(model, row),
     schedule: schedule.moves.map(({ label }) => moveName(label)),
     shared: model.cells.sharedAddresses.map(formatAddress),
+    storeBufferEntries: model.limits.storeBuffer,
   };
 }
 
 /** What the verdict rests on beyond the memory model, in plain words. */
-function assumptionsOf(model: Model, storeBuffer: number): string[] {
+function assumptionsOf(model: Model): string[] {
   const { system } = model;
   const out = Array.from(model.spinPlaces, ([address, iterations]) => {
     const name = system.symbol?.(virtualAddress(address)) ?? formatAddress(address);
     const end = iterations === "endless" ? "never ends by its count" : `may end at any time (it counts ${iterations})`;
     return `the spin at ${name} ${end}`;
   });
-  if (model.bufferFilled) out.push(`store buffers hold ${storeBuffer} entries; some orders fill one`);
+  if (model.bufferFilled) out.push(`store buffers hold ${model.limits.storeBuffer} entries; some orders fill one`);
   if (system.environment?.spuriousWakeups === true) out.push("sleeping CPUs may wake without a kick");
   return out;
 }
@@ -152,6 +153,6 @@ export function prove(system: System, options: ProveOptions = {}): Proof {
     seconds: exploration.seconds,
     memoryBytes: exploration.bytes,
     witness,
-    assumptions: assumptionsOf(model, options.bounds?.storeBuffer ?? DEFAULT_BOUNDS.storeBuffer),
+    assumptions: assumptionsOf(model),
   };
 }

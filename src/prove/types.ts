@@ -193,6 +193,8 @@ export interface Witness {
   readonly schedule: readonly string[];
   /** Addresses of the 8-byte cells that CPUs share; the schedule counts accesses to these. */
   readonly shared: readonly string[];
+  /** Entries of a store buffer in the model. */
+  readonly storeBufferEntries: number;
 }
 
 export interface Proof {
