@@ -56,6 +56,10 @@ export class BuiltModule implements BuiltObject {
     const symbols = readElfSymbols(elf.source, elf.sections);
     if (symbols === undefined) throw new MissingError(`the symbol table of ${image.path}`);
     this.symbols = symbols;
+    if (module.sections.size === 0) {
+      // mod_sysfs_setup() records them late in loading, mod_sysfs_teardown() takes them back early in unloading.
+      throw new MissingError(`the list of section addresses of ${module.name} (its state is "${module.state}")`);
+    }
     for (const section of elf.sections) {
       if ((section.flags & SHF_ALLOC) === 0) continue;
       const address = module.sections.get(section.name);

@@ -2,20 +2,13 @@
 // (kernel/trace/ftrace.c). Core and modules share one list of pages.
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
+import { flagLayout, normalFlags } from "./ftrace-flags.ts";
 import { FtraceHashes } from "./ftrace-hash.ts";
 import type { Kernel } from "./kernel.ts";
+import { walkList } from "./lists.ts";
 import { getU32 } from "./little-endian.ts";
 
-/** Bits of dyn_ftrace.flags since 3.19 (include/linux/ftrace.h); the low bits count references. */
-export const FTRACE_FL = {
-  ENABLED: 0x80000000,
-  REGS_EN: 0x20000000,
-  TRAMP_EN: 0x08000000,
-  DISABLED: 0x02000000,
-  DIRECT_EN: 0x00800000,
-} as const;
-/** Before 3.15: FTRACE_FL_ENABLED was bit 30 and the only state bit used here. */
-const FL_ENABLED_OLD = 0x40000000;
+export { FTRACE_FL } from "./ftrace-flags.ts";
 
 export interface FtraceOps {
   readonly address: VirtualAddress;
@@ -26,6 +19,8 @@ export interface FtraceOps {
   readonly trampolineSize: number;
   /** True when the ops traces the function at this site. */
   traces(ip: KernelOffset): boolean;
+  /** FTRACE_OPS_FL_*, numbered differently by release */
+  readonly flags: number;
 }
 
 export interface FtraceRecords {
@@ -34,6 +29,8 @@ export interface FtraceRecords {
   /** Low 32 bits of the flags, in FTRACE_FL's bits, of each site. */
   readonly flags: Uint32Array;
   readonly ops: readonly FtraceOps[];
+  /** Just being unregistered: no longer on the list, but sites that were not reached yet still lead to their trampoline. */
+  readonly leaving: readonly FtraceOps[];
   /** The direct trampoline of a site with DIRECT_EN. */
   direct(ip: KernelOffset): VirtualAddress | undefined;
   /** Index of the record, or -1. */
@@ -56,17 +53,53 @@ export function ftraceRecords(kernel: Kernel, problems: string[]): FtraceRecords
   return records ?? undefined;
 }
 
+const PAGE = "struct ftrace_page";
+const REC = "struct dyn_ftrace";
+
 function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
   const { structures: s, memory } = kernel;
-  const PAGE = "struct ftrace_page";
-  const REC = "struct dyn_ftrace";
-  if (!s.has(PAGE, "next") || !s.has(REC, "ip")) {
-    problems.push(`struct ftrace_page has no known layout (${s.types.origin}): ftrace sites are taken as built`);
-    return null;
-  }
   const ips: number[] = [];
   const flags: number[] = [];
-  const modern = s.has("struct ftrace_ops", "trampoline");
+  const first = memory.tryRead(kernel.address("ftrace_pages_start"), 8);
+  // Without a page ftrace_init() has not run yet: that is no gap in what is known.
+  if (first === undefined || first.some((byte) => byte !== 0)) {
+    if (!s.has(PAGE, "next") || !s.has(REC, "ip")) {
+      problems.push(`${PAGE} has no known layout (${s.types.origin}): ftrace sites are taken as built`);
+      return null;
+    }
+    readPages(kernel, ips, flags, problems);
+  }
+  const order = sortedOrder(ips);
+  const sortedIps = Uint32Array.from(order, (i) => ips[i]);
+  // Trampolines of their own came later than ftrace_regs_caller: either shows that the kernel is no older.
+  const recent = kernel.find("ftrace_regs_caller") !== undefined || s.has("struct ftrace_ops", "trampoline");
+  const layout = flagLayout(flags, recent);
+  const sortedFlags = Uint32Array.from(order, (i) => normalFlags(flags[i], layout));
+  const hashes = new FtraceHashes(kernel, problems);
+  const { ops, leaving } = readOps(kernel, hashes, problems);
+  return {
+    ips: sortedIps,
+    flags: sortedFlags,
+    ops,
+    leaving,
+    direct: (ip) => hashes.direct(ip, ops),
+    indexOf: (ip) => {
+      let low = 0;
+      let high = sortedIps.length - 1;
+      while (low <= high) {
+        const middle = (low + high) >> 1;
+        if (sortedIps[middle] === ip) return middle;
+        if (sortedIps[middle] < ip) low = middle + 1;
+        else high = middle - 1;
+      }
+      return -1;
+    },
+  };
+}
+
+/** Reads the list of pages as far as it goes. */
+function readPages(kernel: Kernel, ips: number[], flags: number[], problems: string[]): void {
+  const { structures: s, memory } = kernel;
   try {
     const size = s.size(REC);
     const ipAt = s.offset(REC, "ip");
@@ -94,8 +127,7 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
         const low = getU32(bytes, at + ipAt);
         if (low < 0x80000000) continue;
         ips.push(low - 0x80000000);
-        const raw = getU32(bytes, at + flagsAt);
-        flags.push(modern ? raw : (raw & FL_ENABLED_OLD) !== 0 ? FTRACE_FL.ENABLED : 0);
+        flags.push(getU32(bytes, at + flagsAt));
       }
       page = s.pointer(page, PAGE, "next");
     }
@@ -103,28 +135,6 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
     if (!(error instanceof PalimpsestError)) throw error;
     problems.push(`ftrace records: ${error.message}; ${ips.length} were read`);
   }
-  const order = sortedOrder(ips);
-  const sortedIps = Uint32Array.from(order, (i) => ips[i]);
-  const sortedFlags = Uint32Array.from(order, (i) => flags[i]);
-  const hashes = new FtraceHashes(kernel, problems);
-  const ops = readOps(kernel, hashes, problems);
-  return {
-    ips: sortedIps,
-    flags: sortedFlags,
-    ops,
-    direct: (ip) => hashes.direct(ip, ops),
-    indexOf: (ip) => {
-      let low = 0;
-      let high = sortedIps.length - 1;
-      while (low <= high) {
-        const middle = (low + high) >> 1;
-        if (sortedIps[middle] === ip) return middle;
-        if (sortedIps[middle] < ip) low = middle + 1;
-        else high = middle - 1;
-      }
-      return -1;
-    },
-  };
 }
 
 /** Pages hold ascending runs already; sorting 45,000 indices through a comparator would cost more than all the rest. */
@@ -135,13 +145,21 @@ function sortedOrder(ips: readonly number[]): Uint32Array {
   return Uint32Array.from(keys, (key) => key % 2 ** 22);
 }
 
-function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): FtraceOps[] {
+function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { ops: FtraceOps[]; leaving: FtraceOps[] } {
   const { structures: s, memory } = kernel;
   const OPS = "struct ftrace_ops";
   const head = kernel.find("ftrace_ops_list");
   const end = kernel.find("ftrace_list_end");
-  const out: FtraceOps[] = [];
-  if (head === undefined || !s.has(OPS, "next")) return out;
+  const ops: FtraceOps[] = [];
+  if (head === undefined || !s.has(OPS, "next")) return { ops, leaving: [] };
+  const readOne = (address: VirtualAddress): FtraceOps => ({
+    address,
+    func: s.pointer(address, OPS, "func"),
+    trampoline: s.has(OPS, "trampoline") ? s.pointer(address, OPS, "trampoline") : (0n as VirtualAddress),
+    trampolineSize: s.has(OPS, "trampoline_size") ? s.number(address, OPS, "trampoline_size") : 0,
+    flags: s.number(address, OPS, "flags"),
+    traces: hashes.of(address),
+  });
   try {
     const seen = new Set<bigint>();
     for (let at = memory.pointer(head); at !== 0n && at !== end; at = s.pointer(at, OPS, "next")) {
@@ -150,21 +168,24 @@ function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): Ftra
         break;
       }
       seen.add(at);
-      const address = at;
-      const hash = hashes.of(address);
-      out.push({
-        address,
-        func: s.pointer(at, OPS, "func"),
-        trampoline: s.has(OPS, "trampoline") ? s.pointer(at, OPS, "trampoline") : (0n as VirtualAddress),
-        trampolineSize: s.has(OPS, "trampoline_size") ? s.number(at, OPS, "trampoline_size") : 0,
-        traces: hash,
-      });
+      ops.push(readOne(at));
     }
+    // ftrace_shutdown() takes an ops off its list first and sets removed_ops later; its trampoline stays on this list
+    // (fc0ea795f53c, 5.9) until it is freed.
+    const others: VirtualAddress[] = [];
+    const removed = kernel.find("removed_ops");
+    if (removed !== undefined) others.push(memory.pointer(removed));
+    const trampolines = kernel.find("ftrace_ops_trampoline_list");
+    if (trampolines !== undefined && s.has(OPS, "list")) {
+      others.push(...walkList(memory, trampolines, s.offset(OPS, "list"), MAX_OPS).entries);
+    }
+    const leaving = [...new Set(others)].filter((address) => address !== 0n && !seen.has(address));
+    return { ops, leaving: leaving.map(readOne) };
   } catch (error) {
     if (!(error instanceof PalimpsestError)) throw error;
     problems.push(`ftrace_ops: ${error.message}`);
   }
-  return out;
+  return { ops, leaving: [] };
 }
 
 /** Offset of a function pointer variable's value from KERNEL_MAP_BASE; undefined when unreadable or outside. */

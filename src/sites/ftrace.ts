@@ -3,11 +3,18 @@
 
 import type { BuiltSection } from "../built/object.ts";
 import { type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
-import { FTRACE_FL, type FtraceRecords, ftraceRecords, pointerOffset } from "../kernel/ftrace-records.ts";
+import {
+  FTRACE_FL,
+  type FtraceOps,
+  type FtraceRecords,
+  ftraceRecords,
+  pointerOffset,
+} from "../kernel/ftrace-records.ts";
 import { branch32, CALL, JMP32, rel32Target } from "../x86/encode.ts";
+import { heldLock, moduleOnTheMove } from "./changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
-import { type LegalForm, SiteArrays } from "./site.ts";
+import { type LegalForm, type Pending, SiteArrays, type SiteDetails } from "./site.ts";
 
 const LENGTH = 5;
 /** ftrace_call and its kin: calls inside the trampolines' template that lead to the tracer in use. */
@@ -22,7 +29,8 @@ export function tracedTarget(context: SiteContext, records: FtraceRecords, index
     if (direct !== undefined) return toKernelOffset(direct);
   }
   if ((flags & FTRACE_FL.TRAMP_EN) !== 0) {
-    const ops = records.ops.find((each) => each.trampoline !== 0n && each.traces(ip));
+    const traces = (each: FtraceOps): boolean => each.trampoline !== 0n && each.traces(ip);
+    const ops = records.ops.find(traces) ?? records.leaving.find(traces);
     if (ops !== undefined) return toKernelOffset(ops.trampoline);
   }
   const { state } = context;
@@ -39,10 +47,16 @@ export const applyFtrace: Mechanism = (context) => {
   const places = table === undefined ? recordedPlaces(context, records) : tabledPlaces(table);
   const sites = new SiteArrays(places.length + LABELS.length);
   const nop5 = state.nops.atomic5;
+  const moving = moduleOnTheMove(context);
   for (const at of places) {
     sites.add(at, LENGTH);
     const index = records.indexOf(at);
-    if (index < 0 || space.find(at, LENGTH) === undefined) continue;
+    if (space.find(at, LENGTH) === undefined) continue;
+    if (index < 0) {
+      // ftrace_release_mod() forgets the records of a module that goes, and leaves its sites as they are.
+      if (moving !== undefined) space.write(at, nop5, id);
+      continue;
+    }
     if ((records.flags[index] & FTRACE_FL.ENABLED) === 0) {
       space.write(at, nop5, id);
       continue;
@@ -52,6 +66,26 @@ export const applyFtrace: Mechanism = (context) => {
     else space.write(at, branch32(CALL, at, target), id);
   }
   const labels = object.name === "vmlinux" ? applyLabels(context, sites, id) : 0;
+  const describe = (i: number): SiteDetails => {
+    const at = sites.offsets[i];
+    const index = records.indexOf(at);
+    const built = space.readBuilt(at, LENGTH);
+    const forms: LegalForm[] = [{ name: "NOP (not traced)", bytes: nop5 }];
+    if (built) forms.push({ name: "call __fentry__ left as built", bytes: built });
+    const enabled = index >= 0 && (records.flags[index] & FTRACE_FL.ENABLED) !== 0;
+    const target = enabled ? tracedTarget(context, records, index) : undefined;
+    return {
+      slot: {
+        name: "ftrace record",
+        value: index < 0 ? "none" : `flags 0x${records.flags[index].toString(16).padStart(8, "0")}`,
+      },
+      reason: enabled
+        ? `traced: calls ${target === undefined ? "an unknown trampoline" : nameOf(context, target)}`
+        : "not traced: NOP",
+      forms: forms.filter((form) => enabled || !form.name.startsWith("NOP")),
+      callsFunctions: true,
+    };
+  };
   return {
     mechanism: "ftrace",
     object: object.name,
@@ -59,26 +93,8 @@ export const applyFtrace: Mechanism = (context) => {
     table: table === undefined ? "ftrace records" : "__mcount_loc (8-byte entries)",
     offsets: sites.offsets,
     lengths: sites.lengths,
-    describe: (i) => {
-      const at = sites.offsets[i];
-      const index = records.indexOf(at);
-      const built = space.readBuilt(at, LENGTH);
-      const forms: LegalForm[] = [{ name: "NOP (not traced)", bytes: nop5 }];
-      if (built) forms.push({ name: "call __fentry__ left as built", bytes: built });
-      const enabled = index >= 0 && (records.flags[index] & FTRACE_FL.ENABLED) !== 0;
-      const target = enabled ? tracedTarget(context, records, index) : undefined;
-      return {
-        slot: {
-          name: "ftrace record",
-          value: index < 0 ? "none" : `flags 0x${records.flags[index].toString(16).padStart(8, "0")}`,
-        },
-        reason: enabled
-          ? `traced: calls ${target === undefined ? "an unknown trampoline" : nameOf(context, target)}`
-          : "not traced: NOP",
-        forms: forms.filter((form) => enabled || !form.name.startsWith("NOP")),
-        callsFunctions: true,
-      };
-    },
+    describe,
+    pending: pendingChange(context, records, sites, labels),
   };
 };
 
@@ -96,6 +112,44 @@ function tabledPlaces(table: BuiltSection): number[] {
 /** Without an image the records themselves are the table. */
 function recordedPlaces(context: SiteContext, records: FtraceRecords): number[] {
   return Array.from(records.ips).filter((ip) => context.space.find(ip, LENGTH) !== undefined);
+}
+
+/**
+ * While ftrace_lock is held the records follow the text one by one, but which of several trampolines an enabled site
+ * calls, and where the labels lead, changes before the text does. A module on its way out has no records any more.
+ */
+function pendingChange(
+  context: SiteContext,
+  records: FtraceRecords,
+  sites: SiteArrays,
+  labels: number,
+): Pending | undefined {
+  const evidence = moduleOnTheMove(context) ?? heldLock(context, "ftrace_lock");
+  if (evidence === undefined) return undefined;
+  const { state, kernel, space } = context;
+  const targets = new Set<KernelOffset>();
+  const add = (target: KernelOffset | undefined): unknown => target !== undefined && targets.add(target);
+  for (const name of ["ftrace_caller", "ftrace_regs_caller"]) add(state.symbol(name));
+  for (const ops of [...records.ops, ...records.leaving]) add(toKernelOffset(ops.trampoline));
+  const names = ["ftrace_ops_list_func", "arch_ftrace_ops_list_func", "ftrace_ops_assist_func", "ftrace_stub"];
+  const tracers = [...names.map((name) => state.symbol(name)), pointerOffset(kernel, "ftrace_trace_function")];
+  for (const ops of [...records.ops, ...records.leaving]) tracers.push(toKernelOffset(ops.func));
+  return {
+    evidence,
+    forms: (i, poked) => {
+      const at = sites.offsets[i];
+      const calls = (list: Iterable<KernelOffset | undefined>): Uint8Array[] =>
+        [...list].flatMap((target) => (target === undefined ? [] : [branch32(CALL, at, target)]));
+      if (i >= sites.count - labels) {
+        const built = space.readBuilt(at, LENGTH);
+        return built === undefined ? calls(tracers) : [built, ...calls(tracers)];
+      }
+      const index = records.indexOf(at);
+      if (index >= 0 && !poked && (records.flags[index] & FTRACE_FL.ENABLED) === 0) return [];
+      const direct = index < 0 ? undefined : records.direct(at);
+      return calls([...targets, direct === undefined ? undefined : toKernelOffset(direct)]);
+    },
+  };
 }
 
 /** ftrace_call leads to *ftrace_trace_function; ftrace_graph_call (up to 5.10) to ftrace_graph_caller while that is active. */

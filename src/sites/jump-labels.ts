@@ -3,10 +3,12 @@
 
 import type { BuiltSection } from "../built/object.ts";
 import { fromKernelOffset, type KernelOffset, toKernelOffset, virtualAddress } from "../bytes/brand.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import { branch32, getI32, JMP8, JMP32 } from "../x86/encode.ts";
+import { heldLock, modulePending } from "./changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
-import { SiteArrays } from "./site.ts";
+import { type LegalForm, type Pending, SiteArrays, type SiteDetails } from "./site.ts";
 
 interface Entries {
   readonly count: number;
@@ -48,21 +50,66 @@ function readEntries(context: SiteContext, table: BuiltSection): Entries | undef
   return fits(relative) ? relative : fits(absolute) ? absolute : undefined;
 }
 
-/** static_key_enabled(): atomic_read(&key->enabled) > 0; the counter is the first member of struct static_key. */
-class StaticKeys {
-  private readonly counts = new Map<bigint, number | null>();
-  private readonly enabledAt: number;
-  constructor(private readonly context: SiteContext) {
-    this.enabledAt = context.kernel.structures.find("struct static_key", "enabled")?.offset ?? 0;
+/** Largest __jump_table that is looked through for branch bits; kernels have some 100 KiB. */
+const MAX_TABLE = 4 << 20;
+const branchBits = new WeakMap<Kernel, boolean>();
+
+/**
+ * Whether entries say in bit 0 of their key how they branch (11276d5306b8, 4.3). Before, the key itself did, in bit 0 of
+ * static_key.entries, for all its sites (c5905afb0ee6, 3.3).
+ */
+function entriesHoldBranch(kernel: Kernel, own: Entries): boolean {
+  if (own.size !== 24) return true;
+  let known = branchBits.get(kernel);
+  if (known === undefined) {
+    known = false;
+    const start = kernel.find("__start___jump_table");
+    const stop = kernel.find("__stop___jump_table");
+    const size = start !== undefined && stop !== undefined && stop > start ? Number(stop - start) : 0;
+    const bytes = start === undefined || size > MAX_TABLE ? undefined : kernel.memory.tryRead(start, size);
+    for (let at = 16; bytes !== undefined && at + 8 <= size && !known; at += 24) known = (bytes[at] & 1) === 1;
+    branchBits.set(kernel, known);
   }
-  count(key: bigint): number | undefined {
-    let count = this.counts.get(key);
-    if (count === undefined) {
-      const bytes = this.context.kernel.memory.tryRead(virtualAddress(key + BigInt(this.enabledAt)), 4);
-      count = bytes === undefined ? null : getI32(bytes, 0);
-      this.counts.set(key, count);
+  for (let i = 0; i < own.count && !known; i++) known = (own.key(i) & 1n) === 1n;
+  return known;
+}
+
+/** key->enabled while static_key_slow_inc() goes from site to site: counts as enabled (4c5ea0a9cd02, 4.7). */
+const BEING_ENABLED = -1;
+const isEnabled = (count: number): boolean => count !== 0;
+
+interface Key {
+  /** atomic_read(&key->enabled) */
+  readonly count: number;
+  /** bit 0 of key->entries */
+  readonly trueBranch: boolean;
+}
+
+/** struct static_key {atomic_t enabled; struct jump_entry *entries; …}, struct jump_label_key up to 3.2. */
+class StaticKeys {
+  private readonly known = new Map<bigint, Key | null>();
+  private readonly enabledAt: number;
+  private readonly entriesAt: number;
+  /** @param withBranch whether key->entries matters */
+  constructor(
+    private readonly context: SiteContext,
+    private readonly withBranch: boolean,
+  ) {
+    const { structures } = context.kernel;
+    this.enabledAt = structures.find("struct static_key", "enabled")?.offset ?? 0;
+    this.entriesAt = structures.find("struct static_key", "entries")?.offset ?? 8;
+  }
+  read(key: bigint): Key | undefined {
+    let found = this.known.get(key);
+    if (found === undefined) {
+      const { memory } = this.context.kernel;
+      const enabled = memory.tryRead(virtualAddress(key + BigInt(this.enabledAt)), 4);
+      const entries = this.withBranch ? memory.tryRead(virtualAddress(key + BigInt(this.entriesAt)), 1) : undefined;
+      const trueBranch = ((entries?.[0] ?? 0) & 1) === 1;
+      found = enabled === undefined ? null : { count: getI32(enabled, 0), trueBranch };
+      this.known.set(key, found);
     }
-    return count ?? undefined;
+    return found ?? undefined;
   }
 }
 
@@ -83,11 +130,14 @@ export const applyJumpLabels: Mechanism = (context) => {
   }
   const { space, state, kernel } = context;
   const id = mechanismId("jump-labels");
-  const keys = new StaticKeys(context);
+  const inEntries = entriesHoldBranch(kernel, entries);
+  const keys = new StaticKeys(context, !inEntries);
   const sites = new SiteArrays(entries.count);
   const nop5 = state.nops.atomic5;
   const nop2 = Uint8Array.of(0x66, 0x90);
   const keyMask = ~3n;
+  const isLikely = (key: bigint, state: Key | undefined): boolean =>
+    inEntries ? (key & 1n) === 1n : state?.trueBranch === true;
   const jumpBytes = (code: KernelOffset, target: KernelOffset, length: number): Uint8Array =>
     length === 2 ? Uint8Array.of(JMP8, target - (code + 2)) : branch32(JMP32, code, target);
   for (let i = 0; i < entries.count; i++) {
@@ -108,14 +158,56 @@ export const applyJumpLabels: Mechanism = (context) => {
     const length = first === JMP8 || (first === 0x66 && region.built[index + 1] === 0x90) ? 2 : 5;
     sites.add(code, length);
     const key = entries.key(i);
-    const count = keys.count(key & keyMask);
-    if (count === undefined) {
+    const found = keys.read(key & keyMask);
+    if (found === undefined) {
       context.problems.push(`the static key of ${nameOf(context, code)} is not in the dump`);
       continue;
     }
-    const jump = count > 0 !== ((key & 1n) === 1n);
+    const jump = isEnabled(found.count) !== isLikely(key, found);
     space.write(code, jump ? jumpBytes(code, target, length) : length === 2 ? nop2 : nop5, id);
   }
+  const describe = (index: number): SiteDetails => {
+    const code = sites.offsets[index];
+    const length = sites.lengths[index];
+    const key = entries.key(index);
+    const at = key & keyMask;
+    const found = keys.read(at);
+    const count = found?.count;
+    const target = entries.target(index) ?? 0;
+    const name = kernel.allSymbols.nearest(virtualAddress(at));
+    const keyName =
+      name === undefined
+        ? `0x${at.toString(16)}`
+        : `${name.symbol.name}${name.offset ? `+0x${name.offset.toString(16)}` : ""}`;
+    const enabled = isEnabled(count ?? 0);
+    const likely = isLikely(key, found);
+    const jump = enabled !== likely;
+    const forms: LegalForm[] = jump
+      ? [{ name: "NOP (jump label flipped)", bytes: length === 2 ? nop2 : nop5 }]
+      : [{ name: `JMP to ${nameOf(context, target)} (jump label flipped)`, bytes: jumpBytes(code, target, length) }];
+    const built = space.readBuilt(code, length);
+    if (built !== undefined) forms.push({ name: "as built, never initialised", bytes: built });
+    const changing = count === BEING_ENABLED ? ", being enabled" : "";
+    return {
+      slot: {
+        name: `static key ${keyName}`,
+        value: `${enabled ? "enabled" : "disabled"} (${count ?? "?"}${changing})`,
+        address: at,
+      },
+      reason: `key ${enabled ? "enabled" : "disabled"}, branch ${likely ? "likely" : "unlikely"}: ${jump ? `JMP to ${nameOf(context, target)}` : "NOP"}`,
+      forms,
+    };
+  };
+  /** jump_label_update(): sites of the one key under change that were not reached yet. */
+  const keyPending = (): Pending | undefined => {
+    const evidence = heldLock(context, "jump_label_mutex");
+    if (evidence === undefined) return undefined;
+    return {
+      evidence,
+      key: (index) => entries.key(index) & keyMask,
+      names: (index) => keys.read(entries.key(index) & keyMask)?.count === BEING_ENABLED,
+    };
+  };
   return {
     mechanism: "jump-labels",
     object: context.object.name,
@@ -123,33 +215,9 @@ export const applyJumpLabels: Mechanism = (context) => {
     table: `__jump_table (${entries.size}-byte entries)`,
     offsets: sites.offsets,
     lengths: sites.lengths,
-    describe: (index) => {
-      const code = sites.offsets[index];
-      const length = sites.lengths[index];
-      const key = entries.key(index);
-      const at = key & keyMask;
-      const count = keys.count(at);
-      const target = entries.target(index) ?? 0;
-      const name = kernel.allSymbols.nearest(virtualAddress(at));
-      const keyName =
-        name === undefined
-          ? `0x${at.toString(16)}`
-          : `${name.symbol.name}${name.offset ? `+0x${name.offset.toString(16)}` : ""}`;
-      const enabled = (count ?? 0) > 0;
-      const likely = (key & 1n) === 1n;
-      const jump = enabled !== likely;
-      return {
-        slot: {
-          name: `static key ${keyName}`,
-          value: `${enabled ? "enabled" : "disabled"} (${count ?? "?"})`,
-          address: at,
-        },
-        reason: `key ${enabled ? "enabled" : "disabled"}, branch ${likely ? "likely" : "unlikely"}: ${jump ? `JMP to ${nameOf(context, target)}` : "NOP"}`,
-        forms: [
-          { name: `JMP to ${nameOf(context, target)} (jump label flipped)`, bytes: jumpBytes(code, target, length) },
-          { name: "NOP (jump label flipped)", bytes: length === 2 ? nop2 : nop5 },
-        ].filter((form) => form.name.startsWith("JMP") !== jump),
-      };
-    },
+    describe,
+    pending:
+      modulePending(context, (index) => ({ start: sites.offsets[index], length: sites.lengths[index] }), describe) ??
+      keyPending(),
   };
 };

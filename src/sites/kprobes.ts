@@ -4,6 +4,7 @@ import { formatAddress } from "../bytes/brand.ts";
 import { KPROBE_FLAG, type KprobeRecord, kprobeRecords } from "../kernel/kprobe-records.ts";
 import { branch32, hexBytes, INT3, JMP32 } from "../x86/encode.ts";
 import { type Mechanism, nameOf, type SiteContext } from "./context.ts";
+import { halfWritten } from "./in-flight.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, SiteArrays, type SiteDetails } from "./site.ts";
 
@@ -71,7 +72,7 @@ function stepsOf({ original, int3, jump }: ProbeForms): readonly Uint8Array[] {
   if (jump === undefined) return [original, int3];
   const half = jump.slice();
   half[0] = INT3;
-  return [original, int3, half, jump];
+  return [original, int3, half, jump, ...halfWritten(original, jump), ...halfWritten(jump, original)];
 }
 
 function describe(context: SiteContext, probe: KprobeRecord, forms: ProbeForms): SiteDetails {

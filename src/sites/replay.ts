@@ -7,6 +7,7 @@ import { Before, holdBackPending, mayBePending } from "./boot-progress.ts";
 import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
+import { type InFlightPoke, inFlightPokes } from "./in-flight.ts";
 import { applyJumpLabels } from "./jump-labels.ts";
 import { applyKprobes } from "./kprobes.ts";
 import { applyParavirt } from "./paravirt.ts";
@@ -36,13 +37,6 @@ const ORDER: readonly Mechanism[] = [
   applyFtrace,
   applyKprobes,
 ];
-
-/** A place that the kernel was writing at the moment of the dump, and what it may hold in each step. */
-export interface InFlightPoke {
-  readonly start: number;
-  readonly length: number;
-  readonly forms: readonly Uint8Array[];
-}
 
 export interface ReplayedObject {
   readonly object: BuiltObject;
@@ -76,5 +70,12 @@ export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchSt
     if (list === undefined) continue;
     sites.push(before === undefined ? list : holdBackPending(context, list, before));
   }
-  return { object, space: context.space, sites, inFlight: [], problems: context.problems, unknown: context.unknown };
+  return {
+    object,
+    space: context.space,
+    sites,
+    inFlight: inFlightPokes(context, sites),
+    problems: context.problems,
+    unknown: context.unknown,
+  };
 }

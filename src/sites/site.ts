@@ -52,8 +52,17 @@ export interface SiteList {
 export interface Pending {
   /** "kprobe_mutex is held" */
   readonly evidence: string;
-  /** What the i-th site may hold until the change reaches it, or while it does; empty when the change is not about it. */
-  forms(index: number): readonly Uint8Array[];
+  /**
+   * What the i-th site may hold until the change reaches it; when absent, the legal forms that `describe` tells.
+   * @param poked text_poke's own list names the site
+   */
+  forms?(index: number, poked: boolean): readonly Uint8Array[];
+  /** Sites with one key are changed together, and only one key at a time, in the order of their addresses. */
+  key?(index: number): bigint;
+  /** True for a site that is changed before all others of its key. */
+  goesFirst?(index: number): boolean;
+  /** True when the kernel's state names this site's key as the one under change. */
+  names?(index: number): boolean;
 }
 
 /** Growing pair of arrays for site lists. */

@@ -1,5 +1,6 @@
 // SMP lock prefixes: on a machine that comes up with one CPU the LOCK prefixes listed in .smp_locks become DS prefixes,
 // and LOCK again when a second CPU appears (arch/x86/kernel/alternative.c; gone in 7.3).
+import { heldLock } from "./changes.ts";
 import { findTable, type Mechanism, placesOf } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { SiteArrays } from "./site.ts";
@@ -26,11 +27,14 @@ export const applySmpLocks: Mechanism = (context) => {
     if (text !== undefined && (places[i] < text.start || places[i] >= text.start + text.bytes.length)) continue;
     const current = space.read(places[i], 1);
     if (current === undefined) continue;
+    if (state.noReplaceSmp) continue;
     if (state.uniproc && current[0] === LOCK) bytes[0] = DS;
     else if (!state.uniproc && current[0] === DS) bytes[0] = LOCK;
     else continue;
     space.write(places[i], bytes, id);
   }
+  // alternatives_enable_smp() clears uniproc_patched when it is through.
+  const switching = heldLock(context, "text_mutex");
   return {
     mechanism: "smp-locks",
     object: context.object.name,
@@ -38,6 +42,7 @@ export const applySmpLocks: Mechanism = (context) => {
     table: `${table.name} (4-byte entries)`,
     offsets: sites.offsets,
     lengths: sites.lengths,
+    pending: state.uniproc && switching ? { evidence: switching, forms: () => [Uint8Array.of(LOCK)] } : undefined,
     describe: () => ({
       slot: { name: "uniproc_patched", value: state.uniproc ? "true: one CPU" : "false: SMP" },
       reason: state.uniproc ? "the machine came up with one CPU: no LOCK" : "SMP: LOCK",

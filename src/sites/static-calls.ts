@@ -3,6 +3,7 @@
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import { branch32, CALL, getI32, isJcc32, JMP32, putI32, RET } from "../x86/encode.ts";
 import { callThunkTarget } from "./call-thunks.ts";
+import { heldLock, modulePending } from "./changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { PLAIN_RETURN, returnBytes } from "./returns.ts";
@@ -140,6 +141,7 @@ export const applyStaticCalls: Mechanism = (context) => {
     }
     space.write(at, calls.siteBytes(at, built, func, tail), id);
   }
+  const tabled = sites.count;
   for (const { at, key } of tramps) {
     const current = space.read(at, 5);
     if (current === undefined) continue;
@@ -156,6 +158,10 @@ export const applyStaticCalls: Mechanism = (context) => {
     const bytes = calls.trampolineBytes(at, func);
     if (!bytes.every((byte, i) => byte === current[i])) space.write(at, bytes, id);
   }
+  const words = (index: number): SiteDetails =>
+    describe(calls, sites.offsets[index], sites.lengths[index], keyAt[index], tailAt[index]);
+  // __static_call_update() writes key->func first, then site by site.
+  const updating = heldLock(context, "static_call_mutex");
   return {
     mechanism: "static-calls",
     object: object.name,
@@ -163,7 +169,12 @@ export const applyStaticCalls: Mechanism = (context) => {
     table: `.static_call_sites (8-byte entries) and ${tramps.length} trampolines`,
     offsets: sites.offsets,
     lengths: sites.lengths,
-    describe: (index) => describe(calls, sites.offsets[index], sites.lengths[index], keyAt[index], tailAt[index]),
+    describe: words,
+    pending:
+      modulePending(context, (index) => ({ start: sites.offsets[index], length: sites.lengths[index] }), words) ??
+      (updating === undefined
+        ? undefined
+        : { evidence: updating, key: (index) => BigInt(keyAt[index]), goesFirst: (index) => index >= tabled }),
   };
 };
 
