@@ -2,14 +2,16 @@
 import { inflateSync } from "node:zlib";
 import type { ImageSet } from "../audit/audit.ts";
 import { imageMismatch, moduleBuildId } from "../audit/identity.ts";
-import { MissingError } from "../bytes/errors.ts";
+import { FormatError, MissingError, PalimpsestError } from "../bytes/errors.ts";
 import { FileSource } from "../bytes/file-source.ts";
 import type { KernelImage } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/open.ts";
 import { openDump } from "../memory/open.ts";
-import { UsageError } from "./failure.ts";
-import { type Files, openFiles } from "./files/index.ts";
+import type { Dump } from "../memory/types.ts";
+import { OpenError, UsageError } from "./failure.ts";
+import { DebugInfo } from "./files/debug-info.ts";
+import { type Files, openFiles, prepareCodecs } from "./files/index.ts";
 import { type GlobalOptions, note, type Progress } from "./terminal.ts";
 
 export class Session {
@@ -25,16 +27,16 @@ export class Session {
   /** @throws PalimpsestError, or the system's error when the file cannot be opened */
   static async open(path: string, options: GlobalOptions, progress: Progress): Promise<Session> {
     const source = new FileSource(path);
-    progress.update(0.05, "opening the dump");
-    const dump = openDump(source, {
-      inflate: (packed, out) => {
-        const bytes = inflateSync(packed, { maxOutputLength: out.length });
-        out.set(bytes);
-        return bytes.length;
-      },
-    });
-    progress.update(0.1, "finding the kernel");
-    return new Session(openKernel(dump), source, options, progress);
+    try {
+      progress.update(0.05, "opening the dump");
+      const dump = openDump(source, { inflate });
+      progress.update(0.1, "finding the kernel");
+      const debugInfo = options.debugInfo === undefined ? undefined : await openDebugInfo(options.debugInfo);
+      return new Session(kernelOf(dump, debugInfo), source, options, progress);
+    } catch (error) {
+      source.close();
+      throw error;
+    }
   }
 
   close(): void {
@@ -70,15 +72,53 @@ export class Session {
       core = (await files.image({ release: kernel.release || undefined, buildId: kernel.buildId })).image;
     } catch (error) {
       if (!(error instanceof MissingError) || options.image !== undefined) throw error;
-      return { coreProblem: `${error.message}; give it with --image` };
+      return { coreProblem: missingImage(kernel) };
     }
     const mismatch = imageMismatch(kernel, core);
     if (mismatch !== undefined && !options.force) {
       throw new UsageError(
         `${core.path} is another build: ${mismatch}`,
         "Give the image of the kernel that ran with --image, or compare all the same with --force.",
+        "mismatch",
       );
     }
     return { core };
+  }
+}
+
+/** The full list of the places that were looked into is in docs and help; a user needs the next step. */
+function missingImage({ release, buildId, version }: Kernel): string {
+  const what = `no image of Linux ${release || "of this dump"} (build-id ${buildId ?? "unknown"})`;
+  const where = "was found in /boot, /usr/lib/debug, /lib/modules or beside the dump; give it with --image";
+  const isDebian = /\b(Debian|Ubuntu)\b/.test(version) && /^[\w.+~-]+$/.test(release);
+  return isDebian
+    ? `${what} ${where} (a file or a package: apt-get download linux-image-${release})`
+    : `${what} ${where} (a file, a folder or a package)`;
+}
+
+/** zlib pages by Node's own zlib, several times as fast as the portable one. */
+function inflate(packed: Uint8Array, out: Uint8Array): number {
+  const bytes = inflateSync(packed, { maxOutputLength: out.length });
+  out.set(bytes);
+  return bytes.length;
+}
+
+/** Its sections may be packed. */
+async function openDebugInfo(path: string): Promise<DebugInfo> {
+  await prepareCodecs();
+  return DebugInfo.open(new FileSource(path));
+}
+
+function kernelOf(dump: Dump, debugInfo: DebugInfo | undefined): Kernel {
+  try {
+    const kernel = openKernel(dump, { types: debugInfo && ((context) => debugInfo.typesFor(context)) });
+    debugInfo?.checkModule(kernel);
+    return kernel;
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    if (debugInfo !== undefined && error instanceof FormatError && error.where === debugInfo.types.origin) {
+      throw debugInfo.contradicted(error);
+    }
+    throw error instanceof PalimpsestError ? new OpenError(dump.path, error, dump.problems) : error;
   }
 }

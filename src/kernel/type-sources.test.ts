@@ -47,7 +47,7 @@ describe("the sources of a kernel's layouts", () => {
 
   it("refuses debug information that the dump contradicts", () => {
     expect(() => openTypes(context(), given(24), [])).toThrow(
-      "DWARF of vmlinux: describes another build: struct cpuinfo_x86.x86_capability lies at +24 there, at +20 by what the dump holds",
+      "DWARF of vmlinux: it contradicts the dump: struct cpuinfo_x86.x86_capability lies at +24 there, at +20 by what the dump holds",
     );
   });
 

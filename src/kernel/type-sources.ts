@@ -85,7 +85,7 @@ function holdAgainst(given: GivenTypes, discovered: TypeTable, problems: string[
     const proved = discovered.member(type, path)?.offset;
     if (said === undefined || proved === undefined || said === proved) continue;
     const what = `${type}.${path} lies at +${said} there, at +${proved} by what the dump holds`;
-    if (given.proof === undefined) throw new FormatError(given.types.origin, `describes another build: ${what}`);
+    if (given.proof === undefined) throw new FormatError(given.types.origin, `it contradicts the dump: ${what}`);
     problems.push(`${given.types.origin}: ${what}; the file is believed (${given.proof})`);
   }
 }
