@@ -6,6 +6,7 @@ import { callThunkTarget } from "./call-thunks.ts";
 import { heldLock, modulePending } from "./changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
+import { wantsRethunkAt } from "./patch-state.ts";
 import { PLAIN_RETURN, returnBytes } from "./returns.ts";
 import { SiteArrays, type SiteDetails } from "./site.ts";
 
@@ -67,7 +68,7 @@ class StaticCalls {
       putI32(out, 2, target - (at + 6));
       return out;
     }
-    if (tail) return func === null ? returnBytes(context, at) : branch32(JMP32, at, func);
+    if (tail) return func === null ? this.nullReturn(at) : branch32(JMP32, at, func);
     if (func === null) return state.nops.atomic5;
     if (this.inlinesReturn0 && func === this.return0) return RETURN0;
     if (this.warnTrap !== undefined && func === this.warnTrap) return WARN_TRAP;
@@ -85,7 +86,21 @@ class StaticCalls {
   }
 
   trampolineBytes(at: KernelOffset, func: KernelOffset | null): Uint8Array {
-    return func === null ? returnBytes(this.context, at) : branch32(JMP32, at, func);
+    return func === null ? this.nullReturn(at) : branch32(JMP32, at, func);
+  }
+
+  /**
+   * RET of a NULL tail call. static_call_init() and early updates run before return thunks are chosen, and nothing
+   * comes back to these places unless the key is updated (6.12 and newer do, for sites): then a plain RET stays. Which of
+   * the two moments it was, only the place itself tells.
+   */
+  private nullReturn(at: KernelOffset): Uint8Array {
+    const { context } = this;
+    if (wantsRethunkAt(context.state, at)) {
+      const found = context.kernel.memory.tryRead(fromKernelOffset(at), PLAIN_RETURN.length);
+      if (found?.every((byte, i) => byte === PLAIN_RETURN[i])) return PLAIN_RETURN;
+    }
+    return returnBytes(context, at);
   }
 }
 
