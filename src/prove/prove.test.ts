@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { LOCK_ADDRESS } from "./model-addresses.ts";
 import { prove } from "./prove.ts";
+import { proveLock } from "./prove-lock.ts";
 import { lockSystem, type Scenario } from "./scenario.ts";
 import { at, HYPERCALL_PAGE, type LockFunction, lockMemory, perCpu, SHARED_INFO } from "./testing/locks.ts";
 import type { Bounds, Entry, Proof } from "./types.ts";
@@ -177,4 +178,32 @@ test("bad input is named with its place", () => {
   });
   expect(lock(at("ticket_lock") + 0xf00n)).toMatchObject({ verdict: "trap", reason: "0xffffffff81000f00: int3" });
   expect(lock(at("per_cpu_offset"))).toMatchObject({ verdict: "unsupported" });
+});
+
+test("proveLock: the fewest CPUs that show it; code that never returns even alone", () => {
+  const scenario = (lock: LockFunction, unlock: LockFunction): Scenario => ({
+    memory: lockMemory(),
+    pairs: [{ lock: call(lock), unlock: call(unlock) }],
+    cpus: 3,
+    rounds: 2,
+    lock: { address: LOCK_ADDRESS, length: 2, initial: new Uint8Array(2), free: "halves-equal" },
+  });
+  const safe = proveLock(scenario("ticket_lock", "ticket_unlock"));
+  expect(safe.runs.map(({ cpus, verdict }) => [cpus, verdict])).toEqual([
+    [1, "safe"],
+    [2, "safe"],
+    [3, "safe"],
+  ]);
+  expect(safe.states).toBe(safe.runs.reduce((sum, r) => sum + r.states, 0));
+  const bug = proveLock(scenario("ticket_lock", "xen_unlock_nokick"));
+  expect(bug.runs).toHaveLength(1);
+  expect(bug.neverReturns).toBeUndefined();
+  expect(bug.proof.reason).toBe("CPU 0 spins for ever at 0xffffffff81000014 in round 2");
+  // Called on a lock that is taken from the start, the lock function waits for ever.
+  const taken = { address: LOCK_ADDRESS, length: 2, initial: Uint8Array.of(0, 1), free: "initial" as const };
+  const alone = proveLock({ ...scenario("ticket_lock", "ticket_unlock"), lock: taken });
+  expect(alone).toMatchObject({ neverReturns: "lock", proof: { verdict: "hang", cpus: 1 } });
+  expect(proveLock(scenario("ticket_lock", "ticket_unlock"), { bounds: { states: 30 } }).proof.verdict).toBe(
+    "not-proven",
+  );
 });

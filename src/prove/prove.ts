@@ -8,7 +8,7 @@ import type { Model } from "./model.ts";
 import { COUNTER } from "./model-addresses.ts";
 import { shortestSchedule } from "./schedule.ts";
 import type { LockWord, Proof, System, Verdict, Witness } from "./types.ts";
-import { describeEnd, hexBytes, lockBytes, moveName, Narrator } from "./witness.ts";
+import { describeEnd, describeHang, hexBytes, lockBytes, moveName, Narrator } from "./witness.ts";
 
 export type ProveOptions = Pick<ExploreOptions, "bounds" | "onProgress">;
 
@@ -105,12 +105,13 @@ function tell(exploration: Exploration, found: Found): Witness | undefined {
     narrator.move(row, label, after);
     row = after;
   }
+  const end = describeEnd(model, row);
   return {
     verdict: found.verdict,
-    problem: found.problem,
+    problem: found.verdict === "hang" ? describeHang(end) : found.problem,
     contextSwitches: schedule.switches,
     steps: narrator.steps,
-    end: describeEnd(model, row),
+    end,
     schedule: schedule.moves.map(({ label }) => moveName(label)),
     shared: model.cells.sharedAddresses.map(formatAddress),
     storeBufferEntries: model.limits.storeBuffer,
@@ -146,7 +147,7 @@ export function prove(system: System, options: ProveOptions = {}): Proof {
   return {
     verdict,
     bound: found === undefined ? bound : undefined,
-    reason: found?.problem,
+    reason: witness?.problem ?? found?.problem,
     cpus: model.cpus,
     states: exploration.states.count,
     transitions: exploration.transitions,

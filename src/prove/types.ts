@@ -157,6 +157,9 @@ export interface CpuEnd {
   readonly cpu: number;
   /** "spins": runs for ever through `cycle`; "sleeps": waits for a kick that nobody will send. */
   readonly state: "finished" | "spins" | "sleeps" | "in critical section" | "running" | "trapped" | "unsupported";
+  /** Which round it is in, from 1, and which phase of it, from 0 (0 lock, 1 critical section, 2 unlock); absent when finished. */
+  readonly round?: number;
+  readonly phase?: number;
   /** "0x…" of the instruction it stands at, and its symbol */
   readonly address: string;
   readonly symbol?: string;

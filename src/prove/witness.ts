@@ -117,18 +117,38 @@ export class Narrator {
 export function describeEnd(model: Model, row: Int32Array): CpuEnd[] {
   return Array.from({ length: model.cpus }, (_, cpu) => {
     const local = row[cpu];
-    const { rip } = model.local(local);
+    const { rip, phase } = model.local(local);
+    const phases = model.system.programs[cpu].phases.length;
     const action = model.action[local];
     const base = { cpu, address: formatAddress(rip), symbol: nameOf(model.system, rip) };
     if (action === DONE) return { ...base, state: "finished" };
-    if (model.holds[local] === 1) return { ...base, state: "in critical section" };
-    if (action === FAULT) return { ...base, state: model.faults[local]?.kind === "trap" ? "trapped" : "unsupported" };
-    if (action === STUCK) return { ...base, state: "spins" };
-    const moves = ownMoves(model, row, cpu);
-    if (action === WAIT && moves === undefined) return { ...base, state: "sleeps" };
-    const cycle = moves === undefined ? undefined : spinCycle(model, row, cpu);
-    return { ...base, state: cycle === undefined ? "running" : "spins", cycle };
+    return { ...base, round: Math.floor(phase / phases) + 1, phase: phase % phases, ...standing(model, row, cpu) };
   });
+}
+
+/** What an unfinished CPU is doing. */
+function standing(model: Model, row: Int32Array, cpu: number): Pick<CpuEnd, "state" | "cycle"> {
+  const local = row[cpu];
+  const action = model.action[local];
+  if (model.holds[local] === 1) return { state: "in critical section" };
+  if (action === FAULT) return { state: model.faults[local]?.kind === "trap" ? "trapped" : "unsupported" };
+  if (action === STUCK) return { state: "spins" };
+  const moves = ownMoves(model, row, cpu);
+  if (action === WAIT && moves === undefined) return { state: "sleeps" };
+  const cycle = moves === undefined ? undefined : spinCycle(model, row, cpu);
+  return { state: cycle === undefined ? "running" : "spins", cycle };
+}
+
+/** "CPU 0 spins for ever at …+0x14 in round 2; CPU 1 sleeps at …, and nobody will wake it". */
+export function describeHang(end: readonly CpuEnd[]): string {
+  const stuck = end.filter((cpu) => cpu.state !== "finished");
+  const parts = stuck.map(({ cpu, state, symbol, address, round }) => {
+    const place = `at ${symbol ?? address} in round ${round}`;
+    if (state === "sleeps") return `CPU ${cpu} sleeps ${place}, and nobody will wake it`;
+    if (state === "spins") return `CPU ${cpu} spins for ever ${place}`;
+    return `CPU ${cpu} never comes on from ${place.slice(3)}`;
+  });
+  return parts.join("; ");
 }
 
 /** The state after this CPU alone goes on; undefined when it cannot. Drains first: they need nobody. */
