@@ -19,6 +19,8 @@ export const applyParavirt: Mechanism = (context) => {
   const id = mechanismId("paravirt");
   const listed = readPvSites(table);
   const entries = listed.count;
+  // The one structure pv_ops and entries without clobbers came in the same release, 4.20; what lies there now is padding.
+  const clobbers = context.state.symbol("pv_ops") === undefined ? listed.clobbers : undefined;
   const sites = new SiteArrays(entries);
   const slotOf = new Float64Array(entries).fill(-1);
   const patcher = new ParavirtPatcher(context);
@@ -44,7 +46,7 @@ export const applyParavirt: Mechanism = (context) => {
     }
     slotOf[i] = slot;
     if (context.state.noReplaceParavirt) continue;
-    const bytes = patcher.bytes(slot, at, built, listed.clobbers?.[i]);
+    const bytes = patcher.bytes(slot, at, built, clobbers?.[i]);
     if (bytes === undefined) context.problems.push(`paravirt slot ${patcher.slots.name(slot)} is not in the dump`);
     else if (bytes !== built) space.write(at, bytes, id);
   }
