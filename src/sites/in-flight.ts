@@ -129,16 +129,15 @@ function pendingPokes(
   const { key } = pending;
   if (key === undefined) return found.map((each) => each.poke);
   // The lock lets one change through at a time: it is about the key that the state names, else about the only one whose
-  // sites are behind. Sites are taken in the order of their addresses, so those behind come last.
+  // sites are behind.
   const chosen = named.size > 0 ? named : keys.size === 1 ? keys : new Set<bigint>();
   const behind = found.filter((each) => chosen.has(key(each.index)));
-  if (named.size > 0) return behind.map((each) => each.poke);
-  const order = (index: number): number => (pending.goesFirst?.(index) ? -1 : list.offsets[index]);
-  const first = behind.reduce((least, each) => Math.min(least, order(each.index)), Number.POSITIVE_INFINITY);
+  if (named.size > 0 || !pending.ordered) return behind.map((each) => each.poke);
+  const first = behind.reduce((least, each) => Math.min(least, each.poke.start), Number.POSITIVE_INFINITY);
   const late = new Set(behind.map((each) => each.index));
   for (let index = 0; index < list.offsets.length; index++) {
     const start = list.offsets[index];
-    if (order(index) <= first || late.has(index) || !chosen.has(key(index))) continue;
+    if (start <= first || late.has(index) || !chosen.has(key(index))) continue;
     if (space.find(start, list.lengths[index]) !== undefined) return [];
   }
   return behind.map((each) => each.poke);

@@ -160,7 +160,7 @@ export const applyJumpLabels: Mechanism = (context) => {
     const key = entries.key(i);
     const found = keys.read(key & keyMask);
     if (found === undefined) {
-      context.problems.push(`the static key of ${nameOf(context, code)} is not in the dump`);
+      space.forget(code, length, "jump-labels", "static key");
       continue;
     }
     const jump = isEnabled(found.count) !== isLikely(key, found);
@@ -205,6 +205,8 @@ export const applyJumpLabels: Mechanism = (context) => {
     return {
       evidence,
       key: (index) => entries.key(index) & keyMask,
+      // jump_label_cmp() sorts by key, then by code (0f133021bd82, 5.3)
+      ordered: entries.size === 16,
       names: (index) => keys.read(entries.key(index) & keyMask)?.count === BEING_ENABLED,
     };
   };

@@ -57,10 +57,10 @@ export interface Pending {
    * @param poked text_poke's own list names the site
    */
   forms?(index: number, poked: boolean): readonly Uint8Array[];
-  /** Sites with one key are changed together, and only one key at a time, in the order of their addresses. */
+  /** Sites with one key are changed together, and only one key at a time. */
   key?(index: number): bigint;
-  /** True for a site that is changed before all others of its key. */
-  goesFirst?(index: number): boolean;
+  /** Those of one key are changed in the order of their addresses. */
+  readonly ordered?: boolean;
   /** True when the kernel's state names this site's key as the one under change. */
   names?(index: number): boolean;
 }

@@ -49,6 +49,14 @@ class StaticCalls {
     return value;
   }
 
+  /** A site whose key has no function: its page is not in the dump, or it holds no address of the kernel's code. */
+  passOver(key: KernelOffset, at: KernelOffset, length: number): void {
+    const { context } = this;
+    const there = key >= 0 && key < 2 ** 31 && context.kernel.memory.tryRead(fromKernelOffset(key + this.funcAt), 8);
+    if (there) context.problems.push(`the static call key of ${nameOf(context, at)} holds no address of kernel code`);
+    else context.space.forget(at, length, "static-calls", "static call key");
+  }
+
   /** A site of a module may name the trampoline of a key that is not exported: the key then has the same name. */
   keyOf(target: KernelOffset): KernelOffset {
     const symbols = this.context.kernel.allSymbols.at(fromKernelOffset(target));
@@ -151,12 +159,11 @@ export const applyStaticCalls: Mechanism = (context) => {
     if (built === undefined) continue;
     const func = calls.function(key);
     if (func === undefined) {
-      context.problems.push(`the static call key of ${nameOf(context, at)} is not in the dump`);
+      calls.passOver(key, at, length);
       continue;
     }
     space.write(at, calls.siteBytes(at, built, func, tail), id);
   }
-  const tabled = sites.count;
   for (const { at, key } of tramps) {
     const current = space.read(at, 5);
     if (current === undefined) continue;
@@ -165,7 +172,7 @@ export const applyStaticCalls: Mechanism = (context) => {
     keyAt.push(key);
     tailAt.push(true);
     if (func === undefined) {
-      context.problems.push(`the key of static call trampoline ${nameOf(context, at)} is not in the dump`);
+      calls.passOver(key, at, 5);
       continue;
     }
     // Never updated and not a return site: the built RET with its own padding stays (5.10, before return thunks).
@@ -187,9 +194,7 @@ export const applyStaticCalls: Mechanism = (context) => {
     describe: words,
     pending:
       modulePending(context, (index) => ({ start: sites.offsets[index], length: sites.lengths[index] }), words) ??
-      (updating === undefined
-        ? undefined
-        : { evidence: updating, key: (index) => BigInt(keyAt[index]), goesFirst: (index) => index >= tabled }),
+      (updating === undefined ? undefined : { evidence: updating, key: (index) => BigInt(keyAt[index]) }),
   };
 };
 
