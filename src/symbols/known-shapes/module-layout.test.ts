@@ -147,6 +147,36 @@ describe("discoverModuleLayout", () => {
   });
 
   it.each([
+    ["3.0", 400],
+    ["5.10", 544],
+  ] as const)(
+    "%s: finds the symbols in the init part of a module that is the only one and still loading",
+    (era, symtab) => {
+      const change: Options["change"] = (memory, [at]) => {
+        const init = at + 0x100000n - (at & 0xfffn);
+        memory
+          .u32(at, 1)
+          .bytes(init, new Uint8Array(0x2000))
+          .u32(init + 24n, 1)
+          .text(init + 0x801n, "init_module");
+        if (era === "3.0") {
+          memory
+            .u64(at + 312n, init)
+            .u32(at + 328n, 0x2000)
+            .u32(at + 336n, 0x400);
+          memory.u64(at + 400n, init).u64(at + 424n, init + 0x800n);
+        } else {
+          memory.u64(at + 400n, init).u32(at + 408n, 0x2000);
+          memory.u64(at + 544n, init + 0x1000n).u64(init + 0x1000n, init, 2n, init + 0x800n);
+        }
+      };
+      const { types } = discover({ era, modules: 1, change })!;
+      expect(types.member("struct module", era === "3.0" ? "symtab" : "kallsyms")?.offset).toBe(symtab);
+      expect(types.member("struct module", "sect_attrs")?.offset).toBe(era === "3.0" ? 440 : 584);
+    },
+  );
+
+  it.each([
     ["no modules", { era: "3.0", modules: 0 }],
     ["blocks that do not hold their structure", { era: "3.0", modules: 2, change: breakCore }],
     ["names that are none", { era: "3.0", modules: 1, change: (m, [at]) => m.bytes(at + 24n, [1, 2, 3]) }],

@@ -147,7 +147,10 @@ function flatLayout(at: number): CoreLayout {
     at,
     what: "module.module_core",
     end: at + 24,
-    blocks: (m) => [{ base: pointerAt(m, at), size: wordAt(m, at + 12) }],
+    blocks: (m) => [
+      { base: pointerAt(m, at), size: wordAt(m, at + 12) },
+      { base: pointerAt(m, at - 8), size: wordAt(m, at + 8) },
+    ],
     members: [
       ["init", at - 16, "void *"],
       ["module_init", at - 8, "void *"],
@@ -177,7 +180,7 @@ function layoutStructs(at: number, stride: number): CoreLayout {
     at,
     what: "module.core_layout",
     end: at + 2 * stride,
-    blocks: (m) => [{ base: pointerAt(m, at), size: wordAt(m, at + 8) }],
+    blocks: (m) => [at, at + stride].map((start) => ({ base: pointerAt(m, start), size: wordAt(m, start + 8) })),
     members: [...one("core_layout", at), ...one("init_layout", at + stride)],
   };
 }
@@ -231,8 +234,9 @@ interface Symbols {
 
 function findSymbols(peek: Peek, samples: readonly ModuleSample[], from: number): Symbols | undefined {
   const end = Math.min(...samples.map((sample) => sample.view.byteLength));
-  const loaded = samples.filter((sample) => wordAt(sample, 0) === 0);
-  if (loaded.length === 0) return undefined;
+  const live = samples.filter((sample) => wordAt(sample, 0) === 0);
+  // While it is loading, a module has its whole symbol table in its init part.
+  const loaded = live.length > 0 ? live : samples;
   for (let at = from; at + 40 <= end; at += 8) {
     // up to 4.4: Elf_Sym *symtab, *core_symtab; u32 num_symtab, core_num_syms; char *strtab, *core_strtab
     if (most(loaded, (m) => isSymbolTable(peek, m, at, at + 16, at + 24))) {
@@ -247,12 +251,17 @@ function findSymbols(peek: Peek, samples: readonly ModuleSample[], from: number)
         ],
       };
     }
-    // since 4.5: struct mod_kallsyms *kallsyms, which points to core_kallsyms right behind it once loaded
+    // since 4.5: struct mod_kallsyms *kallsyms, which points to core_kallsyms right behind it once loaded, and to one
+    // in the init part before
     const inner = at + 8;
-    if (
-      most(loaded, (m) => pointerAt(m, at) === m.address + BigInt(inner)) &&
-      most(loaded, (m) => isSymbolTable(peek, m, inner, inner + 8, inner + 16))
-    ) {
+    const points = (m: ModuleSample): boolean => {
+      const table = pointerAt(m, at);
+      if (live.length > 0)
+        return table === m.address + BigInt(inner) && isSymbolTable(peek, m, inner, inner + 8, inner + 16);
+      const view = isInside(m, table) && table !== m.address ? peek.view(table, 24) : undefined;
+      return view !== undefined && isSymbolTable(peek, { ...m, view }, 0, 8, 16) && isInside(m, pointerAt(m, inner));
+    };
+    if (most(loaded, points)) {
       const letters = most(loaded, (m) => isLetterTable(peek, pointerAt(m, inner + 24), wordAt(m, inner + 8)));
       const members: ShapeMember[] = [
         ["symtab", 0, "void *"],
