@@ -9,4 +9,6 @@ export {
   type SpecimenTruth,
   type TrueFinding,
 } from "./kernel-6x/specimen.ts";
+export { type BugOptions, type BugSpecimen, type BugTruth, makeBugSpecimen } from "./kernel-30/specimen.ts";
+export type { Story, Variant } from "./kernel-30/story.ts";
 export type { TrueSite } from "./machine/boot-patcher.ts";

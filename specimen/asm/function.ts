@@ -15,6 +15,8 @@ export interface FunctionOptions {
   readonly global?: boolean;
   /** default 16 */
   readonly align?: number;
+  /** exact offset in the section, which must not be written yet */
+  readonly at?: number;
   /** "end": the outermost frame, where unwinding stops; default: entered by a call */
   readonly frame?: "call" | "end";
   /** Write ORC entries; default true. A kernel built with frame pointers has none. */
@@ -162,7 +164,7 @@ export class FunctionWriter {
  */
 export function mark(name: string, back = 0): Part {
   return (w) => {
-    w.unit.marks.set(name, w.unit.place(w.section, w.offset - back));
+    w.unit.marks.set(`>${name}`, w.unit.place(w.section, w.offset - back));
   };
 }
 
@@ -173,6 +175,7 @@ export function fn(unit: Unit, name: string, parts: readonly Part[], options: Fu
   const align = options.align ?? 16;
   input.align = Math.max(input.align, align);
   input.bytes.align(align, 0xcc);
+  if (options.at !== undefined) input.bytes.fill(gap(name, input, options.at), 0xcc);
   const symbol = unit.define(name, section, { kind: "func", global: options.global ?? true });
   const writer = new FunctionWriter(unit, section, name, options);
   for (const part of parts) {
@@ -181,6 +184,16 @@ export function fn(unit: Unit, name: string, parts: readonly Part[], options: Fu
   }
   writer.finish();
   symbol.size = writer.offset - symbol.offset;
+}
+
+function gap(name: string, input: InputSection, offset: number): number {
+  if (offset < input.bytes.length) throw new Error(`${name} cannot lie at 0x${offset.toString(16)}: that is taken`);
+  return offset - input.bytes.length;
+}
+
+/** Fills up to an exact offset in the section. */
+export function padTo(offset: number, fill = 0xcc): Part {
+  return (w) => w.bytes(new Uint8Array(gap(w.name, w.unit.section(w.section), offset)).fill(fill));
 }
 
 function emit(writer: FunctionWriter, text: string): void {

@@ -22,7 +22,7 @@ export function near(opcode: number, at: bigint, target: bigint): Uint8Array {
 }
 
 /** `call symbol` at `at`. */
-export function callTo(m: Machine, at: bigint, symbol: string): Uint8Array {
+export function callTo(m: Pick<Machine, "address">, at: bigint, symbol: string): Uint8Array {
   return near(0xe8, at, m.address(symbol));
 }
 
@@ -30,6 +30,9 @@ export function callTo(m: Machine, at: bigint, symbol: string): Uint8Array {
 export function jumpTo(m: Machine, at: bigint, symbol: string): Uint8Array {
   return near(0xe9, at, m.address(symbol));
 }
+
+/** Bytes of a near call. */
+export const NEAR_CALL = 5;
 
 /** `ret` and four int3: what a return site becomes without return thunks. */
 export const BARE_RETURN = hex("c3cccccccc");

@@ -1,5 +1,5 @@
 // The real readers and the real audit on the specimen: two independent accounts of one kernel must agree.
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { auditDump } from "../../src/audit/audit.ts";
 import { formatAddress } from "../../src/bytes/brand.ts";
 import { BufferSource } from "../../src/bytes/source.ts";
@@ -8,6 +8,9 @@ import { openModuleImage } from "../../src/image/module-image.ts";
 import { openKernel } from "../../src/kernel/open.ts";
 import { openDump } from "../../src/memory/open.ts";
 import { makeSpecimen, type SpecimenOptions } from "./specimen.ts";
+
+// Each case makes a kernel and audits it whole; a busy machine takes its time.
+vi.setConfig({ testTimeout: 30_000 });
 
 function audit(options: SpecimenOptions) {
   const specimen = makeSpecimen(options);

@@ -38,7 +38,7 @@ function idleStack(r: Running, stack: bigint, frames: readonly Frame[]): bigint 
   for (const [mark, pushes] of frames) {
     const direct = mark === "do_idle" && !r.features.has(FEATURE.RETPOLINE);
     sp -= 8n;
-    r.memory.u64(sp, r.at(direct ? "do_idle without retpolines" : mark));
+    r.memory.u64(sp, r.at(direct ? ">do_idle without retpolines" : `>${mark}`));
     sp -= BigInt(8 * pushes);
   }
   return sp;
@@ -67,7 +67,7 @@ export function idleCpus(r: Running, roots: readonly [number, number]): IdleCpu[
       stack: ["native_safe_halt", ...frames.map(([mark]) => mark).reverse()],
       state: {
         registers: { rax: 0x4000n, rbx: at, rcx: 1n, rdi: BigInt(cpu) },
-        rip: r.at("halted"),
+        rip: r.at(">halted"),
         rsp: sp,
         rflags: 0x246n,
         gsBase: base,

@@ -10,7 +10,9 @@ export interface LoadingPlan {
   /** per-CPU address of the first module's data */
   readonly percpu: bigint;
   /** fills in the struct module and tells its address */
-  readonly describe: (r: Running, unit: Unit, loaded: LoadedModule) => bigint;
+  readonly describe: (r: Running, unit: Unit, loaded: LoadedModule, coming: boolean) => bigint;
+  /** modules that have to lie at a given address; the others follow each other */
+  readonly places?: ReadonlyMap<string, bigint>;
   /** modules that are still coming up: their init area is there */
   readonly coming?: readonly string[];
 }
@@ -27,7 +29,7 @@ export function loadModules(r: Running, units: readonly Unit[], plan: LoadingPla
     files.set(`${unit.name}.ko`, file.bytes);
     const layout = layOutModule(unit, file, plan.rules);
     const { text, readOnlyAfterInit, size } = layout.coreSizes;
-    const base = r.memory.moduleAlloc(text, readOnlyAfterInit, size);
+    const base = r.memory.moduleAlloc(text, readOnlyAfterInit, size, plan.places?.get(unit.name));
     const { initSizes } = layout;
     const coming = plan.coming?.includes(unit.name) ?? false;
     // A module that has come up has no init area any more; its addresses survive in sect_attrs only.
@@ -48,7 +50,7 @@ export function loadModules(r: Running, units: readonly Unit[], plan: LoadingPla
       for (const offset of r.perCpuOffset) r.memory.write(BigInt.asUintN(64, offset + nextPercpu), initial);
       nextPercpu += 64n;
     }
-    r.modules.push({ loaded, unit, coming, descriptor: plan.describe(r, unit, loaded) });
+    r.modules.push({ loaded, unit, coming, descriptor: plan.describe(r, unit, loaded, coming) });
   }
   const list = BigInt(r.types.offset("struct module", "list"));
   r.memory.ring([r.at("modules"), ...[...r.modules].reverse().map((m) => m.descriptor + list)]);

@@ -37,9 +37,9 @@ export class MemoryImage {
     return this.regions.direct + BigInt(physical);
   }
 
-  /** Whole pages in the direct map. */
-  pages(count: number): bigint {
-    return this.direct(this.ram.allocate(count));
+  /** Whole pages in the direct map, aligned to `align` pages. */
+  pages(count: number, align = 1): bigint {
+    return this.direct(this.ram.allocate(count, align));
   }
 
   /** A zeroed object in the direct map, 64-byte aligned. */
@@ -67,9 +67,10 @@ export class MemoryImage {
   }
 
   /** Module space: text read-only and executable, then `readOnly` bytes, the rest writable. */
-  moduleAlloc(text: number, readOnly: number, size: number): bigint {
-    const at = this.nextModule;
-    this.nextModule += BigInt(size + PAGE);
+  moduleAlloc(text: number, readOnly: number, size: number, place?: bigint): bigint {
+    const at = place ?? this.nextModule;
+    if (at < this.nextModule) throw new Error(`0x${at.toString(16)} in module space is taken`);
+    this.nextModule = at + BigInt(size + PAGE);
     for (let done = 0; done < size; done += PAGE) {
       const protection = done < text ? { executable: true } : done < readOnly ? {} : { writable: true };
       this.space.map(at + BigInt(done), this.ram.allocate(), PAGE, 4096, protection);

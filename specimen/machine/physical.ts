@@ -21,9 +21,10 @@ export class Ram {
     return page;
   }
 
-  /** Physical address of `count` fresh, zeroed pages in a row. */
-  allocate(count = 1): number {
-    const at = this.next;
+  /** Physical address of `count` fresh, zeroed pages in a row, aligned to `align` pages. */
+  allocate(count = 1, align = 1): number {
+    const at = Math.ceil(this.next / align) * align;
+    this.next = at;
     this.next += count;
     for (let i = 0; i < count; i++) this.page(at + i);
     return at * PAGE;

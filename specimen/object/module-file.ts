@@ -69,7 +69,22 @@ function symbolTable(unit: Unit, index: ReadonlyMap<string, number>, missing: Re
   return symbols;
 }
 
+/** A branch to a local function of the same section is settled by the assembler: no relocation is left of it. */
+function settleLocalBranches(unit: Unit): void {
+  for (const s of unit.sections.values()) {
+    const settled = s.relocations.filter((r) => {
+      const to = unit.symbols.get(r.symbol);
+      return /^(pc|plt)32$/.test(r.kind) && to !== undefined && !to.global && to.section === s.name;
+    });
+    for (const r of settled) s.bytes.patch32(r.offset, unit.symbols.get(r.symbol)!.offset + r.addend - r.offset);
+    const left = s.relocations.filter((r) => !settled.includes(r));
+    s.relocations.splice(0, s.relocations.length, ...left);
+  }
+}
+
+/** Writes the file. The unit is finished by it: what the assembler settles is no relocation any more. */
 export function writeModule(unit: Unit): ModuleFile {
+  settleLocalBranches(unit);
   const { index } = ordered(unit);
   const missing = undefinedNames(unit);
   const symbols = symbolTable(unit, index, missing);

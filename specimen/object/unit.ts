@@ -72,7 +72,7 @@ export class Unit {
   readonly sites: SiteDeclaration[] = [];
   /** ftrace records: the place of each `call __fentry__` and its dyn_ftrace flags */
   readonly traced: { readonly place: string; readonly flags: bigint }[] = [];
-  /** named places inside functions that are no symbols: return addresses that a stack will hold */
+  /** named places inside functions that are no symbols, ">name": return addresses that a stack will hold */
   readonly marks = new Map<string, string>();
   /** kprobes set in this unit: place and the byte that the int3 replaced */
   readonly probed: { readonly place: string; readonly original: Uint8Array }[] = [];

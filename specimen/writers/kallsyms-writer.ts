@@ -28,6 +28,8 @@ const WORDS = (
 
 function tokens(entries: readonly KallsymsEntry[]): string[] {
   const table = new Array<string>(256).fill("");
+  // Every kernel has names with these; their codes are never free.
+  for (const c of "_0123456789abcdefghijklmnopqrstuvwxyz") table[c.charCodeAt(0)] = c;
   for (const e of entries) for (const c of e.letter + e.name) table[c.charCodeAt(0)] = c;
   let free = 0;
   for (const word of WORDS) {
