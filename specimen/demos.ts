@@ -1,5 +1,7 @@
 // What `npm run demo` shows: each specimen with the commands to run on it and the exit status that they must end with.
+
 import { makeSpecimen } from "./kernel-6x/specimen.ts";
+import { makeBugSpecimen } from "./kernel-30/specimen.ts";
 
 export interface Demo {
   readonly name: string;
@@ -17,5 +19,21 @@ export const demos: readonly Demo[] = [
       { args: ["diagnose", "vmcore", "--no-cache"], status: 1 },
       { args: ["site", "vmcore", "vfs_write+0x5", "--no-cache"], status: 1 },
     ],
+  },
+  {
+    name: "bug-838026",
+    title: "A 3.0 kernel that hangs at boot: floppy_lock is taken by ticket functions and released by Xen's",
+    make: () => makeBugSpecimen(),
+    commands: [
+      { args: ["diagnose", "vmcore", "--no-cache"], status: 1 },
+      { args: ["site", "vmcore", "floppy:redo_fd_request+0x186", "--no-cache"], status: 0 },
+      { args: ["prove", "vmcore", "_raw_spin_lock_irq", "floppy:redo_fd_request+0x186", "--no-cache"], status: 1 },
+    ],
+  },
+  {
+    name: "bug-838026-healthy",
+    title: "The same kernel on a host without callback vectors: nothing was switched after it was patched",
+    make: () => makeBugSpecimen({ variant: "healthy" }),
+    commands: [{ args: ["diagnose", "vmcore", "--no-cache"], status: 0 }],
   },
 ];

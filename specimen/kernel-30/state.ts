@@ -68,11 +68,14 @@ export function hypervisor(r: Running, story: Story): void {
   });
 }
 
-/** What Xen writes into hypercall_page: mov eax, NUMBER; vmcall; ret. */
+const HYPERVISOR_IRET = 23;
+
+/** What Xen writes into hypercall_page: mov eax, NUMBER; vmcall; ret. An HVM guest has no use for iret: ud2. */
 export function hypercallStubs(r: Running): void {
   const page = new ByteWriter();
   for (let number = 0; number < 128; number++) {
-    page.u8(0xb8).u32(number).bytes([0x0f, 0x01, 0xc1, 0xc3]).fill(23, 0xcc);
+    if (number === HYPERVISOR_IRET) page.bytes([0x0f, 0x0b]).fill(30, 0xcc);
+    else page.u8(0xb8).u32(number).bytes([0x0f, 0x01, 0xc1, 0xc3]).fill(23, 0xcc);
   }
   r.memory.write(r.at("hypercall_page"), page.take());
 }
