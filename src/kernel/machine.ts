@@ -61,6 +61,14 @@ function read(kernel: Kernel): Machine {
       return cpus;
     }) ?? [];
   const hypervisor = attempt(() => {
+    const old = kernel.find("x86_hyper");
+    if (old !== undefined) {
+      // const struct hypervisor_x86 *x86_hyper: {const char *name; …} until 4.14 (03b2a320b19f made it an enum)
+      const chosen = memory.pointer(old);
+      if (chosen === 0n) return NAMES.X86_HYPER_NATIVE;
+      const name = memory.cstring(memory.pointer(chosen), 32);
+      return /^[\x20-\x7e]+$/.test(name) ? name : undefined;
+    }
     const value = BigInt(memory.u32(kernel.address("x86_hyper_type")));
     for (const [name, number] of kernel.types.enumerators("x86_hypervisor_type") ?? []) {
       if (number === value) return NAMES[name] ?? name;
