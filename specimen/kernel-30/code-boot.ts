@@ -8,6 +8,7 @@ import { bug, smpLock } from "./sites.ts";
 const INIT = { section: ".init.text" };
 
 export function bootText(unit: Unit): void {
+  framed(unit, "native_smp_prepare_cpus", ["mov eax, 1", ...LEAVE], INIT);
   framed(
     unit,
     "start_kernel",
@@ -27,7 +28,19 @@ export function bootText(unit: Unit): void {
   framed(
     unit,
     "init_hypervisor_platform",
-    ["mov rax, [rip+x86_hyper]", "test rax, rax", "je .bare", "call [rax+24]", ".bare:", ...LEAVE],
+    [
+      // The first of hypervisors[] whose detect() says yes; here there is one.
+      "push rbx",
+      "mov rbx, [rip+hypervisors]",
+      "call [rbx+8]",
+      "test eax, eax",
+      "je .bare",
+      "mov [rip+x86_hyper], rbx",
+      "call [rbx+24]",
+      ".bare:",
+      "pop rbx",
+      ...LEAVE,
+    ],
     INIT,
   );
   framed(unit, "setup_per_cpu_areas", LEAVE, INIT);
@@ -63,7 +76,6 @@ export function bootText(unit: Unit): void {
     ],
     INIT,
   );
-  framed(unit, "native_smp_prepare_cpus", ["mov eax, 1", ...LEAVE], INIT);
   framed(unit, "do_pre_smp_initcalls", ["call jump_label_init", ...LEAVE], INIT);
   framed(unit, "jump_label_init", [smpLock("inc dword [rip+setup_max_cpus]"), ...LEAVE], INIT);
   framed(unit, "smp_init", LEAVE, INIT);

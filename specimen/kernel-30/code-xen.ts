@@ -67,6 +67,7 @@ const SWITCH: readonly Part[] = LOCK_FUNCTIONS.xen.map(
 /** Xen's part of the init text. */
 export function xenBoot(unit: Unit, story: Story): void {
   const { pvLocks, order } = story;
+  framed(unit, "xen_hvm_platform", ["mov eax, 1", ...LEAVE], { ...INIT, global: false });
   framed(unit, "xen_init_lock_cpu", ["mov eax, edi", "mov dword gs:[rip+lock_kicker_irq], 17", ...LEAVE]);
   if (pvLocks) framed(unit, "xen_init_spinlocks", [...SWITCH, ...LEAVE], INIT);
   const switchNow: readonly Part[] = pvLocks

@@ -64,7 +64,8 @@ function paravirt(unit: Unit, story: Story): void {
     "ftrace_stub",
     "ftrace_stub",
   ]);
-  unit.words("x86_hyper_xen_hvm", ".rodata", ["xen_hvm_name", "ftrace_stub", 0n, "xen_hvm_guest_init"], 32);
+  unit.words("x86_hyper_xen_hvm", ".rodata", ["xen_hvm_name", "xen_hvm_platform", 0n, "xen_hvm_guest_init"], 32);
+  unit.words("hypervisors", ".rodata", ["x86_hyper_xen_hvm"], 8, false);
 }
 
 function writable(unit: Unit, types: CTypes): void {

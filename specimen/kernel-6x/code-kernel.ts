@@ -268,15 +268,14 @@ export function kernelCode(unit: Unit, options: { readonly probed: boolean }): v
 
 /** Text that is given back after boot; its sites were patched while it lived. */
 export function initCode(unit: Unit): void {
+  const init = { section: ".init.text" };
+  fn(unit, "check_bugs", [mcount(), "call alternative_instructions", ret()], init);
+  fn(unit, "alternative_instructions", [mcount(), "mov eax, 1", ret()], init);
   fn(
     unit,
     "start_kernel",
     [mcount(), "push rbx", irqDisable(), "call check_bugs", "call rest_init", mark("start_kernel"), bug(1080)],
-    {
-      section: ".init.text",
-    },
+    init,
   );
-  fn(unit, "check_bugs", [mcount(), "call alternative_instructions", ret()], { section: ".init.text" });
-  fn(unit, "alternative_instructions", [mcount(), "mov eax, 1", ret()], { section: ".init.text" });
   fn(unit, "cleanup_nothing", [mcount(), ret()], { section: ".exit.text", global: false });
 }
