@@ -50,6 +50,21 @@ export class FtraceHashes {
       if (!(error instanceof PalimpsestError)) throw error;
       this.problems.push(`the hashes of ftrace_ops 0x${ops.toString(16)}: ${error.message}`);
     }
+    return this.test(filter, notrace);
+  }
+
+  /** The same by ops->old_hash: what the ops traced before the change that is under way (since 3.18). */
+  ofOld(ops: VirtualAddress): ((ip: KernelOffset) => boolean) | undefined {
+    const { structures: s } = this.kernel;
+    const path = "old_hash.filter_hash";
+    if (!s.has(OPS, path)) return undefined;
+    const hashes = ["filter_hash", "notrace_hash"].map((name) =>
+      this.pointerAt(addressAdd(ops, s.offset(OPS, `old_hash.${name}`))),
+    );
+    return this.test(hashes[0], hashes[1]);
+  }
+
+  private test(filter: VirtualAddress | undefined, notrace: VirtualAddress | undefined): (ip: KernelOffset) => boolean {
     return (ip) => {
       const inFilter = this.content(filter);
       if (inFilter !== undefined && inFilter.entries.size > 0 && !inFilter.entries.has(ip)) return false;

@@ -19,6 +19,8 @@ export interface FtraceOps {
   readonly trampolineSize: number;
   /** True when the ops traces the function at this site. */
   traces(ip: KernelOffset): boolean;
+  /** The same before the change of its filter that is under way; without meaning at other times. */
+  traced(ip: KernelOffset): boolean;
   /** FTRACE_OPS_FL_*, numbered differently by release */
   readonly flags: number;
 }
@@ -165,6 +167,7 @@ function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { op
     for (let at = memory.pointer(head); at !== 0n && at !== end; at = s.pointer(at, OPS, "next")) {
       if (seen.has(at) || seen.size >= MAX_OPS) {
         problems.push("the list of ftrace_ops has a cycle or is too long: cut");
+    traced: hashes.ofOld(address) ?? (() => false),
         break;
       }
       seen.add(at);

@@ -30,7 +30,9 @@ export function tracedTarget(context: SiteContext, records: FtraceRecords, index
   }
   if ((flags & FTRACE_FL.TRAMP_EN) !== 0) {
     const traces = (each: FtraceOps): boolean => each.trampoline !== 0n && each.traces(ip);
-    const ops = records.ops.find(traces) ?? records.leaving.find(traces);
+    // ftrace_find_tramp_ops_curr(): while a filter changes, sites that were not reached yet follow the old one.
+    const traced = (each: FtraceOps): boolean => each.trampoline !== 0n && each.traced(ip);
+    const ops = records.ops.find(traces) ?? records.leaving.find(traces) ?? records.ops.find(traced);
     if (ops !== undefined) return toKernelOffset(ops.trampoline);
   }
   const { state } = context;
