@@ -64,6 +64,14 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
       objects.push(auditObject(kernel, replayed));
       for (const part of replayed.unknown) unknown.push(unknownFinding(kernel, part));
       for (const problem of replayed.problems) problems.push(`${name}: ${problem}`);
+      for (const part of replayed.space.unjudged) {
+        const sites = part.sites === 1 ? "1 site" : `${part.sites} sites`;
+        const first = nearestName(kernel, part.first);
+        notChecked.push({
+          object: name,
+          reason: `${part.mechanism}: the ${part.state} of ${sites} is not in the dump, the first at ${first}`,
+        });
+      }
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
       notChecked.push({ object: name, reason: error.message });

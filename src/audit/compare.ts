@@ -1,6 +1,6 @@
 // The comparison of the three layers, byte by byte: counts by verdict and mechanism in one pass over typed arrays, and the
 // runs in which the dump holds neither what was built nor what is intended.
-import type { PatchRegion } from "../sites/patch-space.ts";
+import { type PatchRegion, UNJUDGED } from "../sites/patch-space.ts";
 
 export interface RegionCounts {
   bytes: number;
@@ -8,6 +8,7 @@ export interface RegionCounts {
   built: number;
   /** equal to the intended bytes and different from the built ones */
   patched: number;
+  /** not in the dump, or other than built where the dump does not hold what they should follow */
   absent: number;
   /** patched bytes by mechanism number */
   byMechanism: Float64Array;
@@ -44,7 +45,7 @@ export function compareRegion(
     // built = found here, so all that agrees was counted as built; what no mechanism wrote was not checked at all.
     let credited = 0;
     for (let i = 0; i < region.credit.length; i++) {
-      if (region.credit[i] === 0) continue;
+      if (region.credit[i] === 0 || region.credit[i] === UNJUDGED) continue;
       credited++;
       if (found[i] === region.intended[i]) counts.byMechanism[region.credit[i]]++;
     }
@@ -84,6 +85,10 @@ function comparePart(
         runs.push({ region, start, length: i - start });
         start = -1;
       }
+    } else if (credit[i] === UNJUDGED) {
+      counts.absent++;
+      if (start >= 0) runs.push({ region, start, length: i - start });
+      start = -1;
     } else if (start < 0) start = i;
   }
   if (start >= 0) runs.push({ region, start, length: to - start });

@@ -15,7 +15,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { describeAddress } from "../kernel/where.ts";
 import { nearestName } from "../sites/context.ts";
 import { MECHANISMS } from "../sites/mechanisms.ts";
-import type { PatchRegion } from "../sites/patch-space.ts";
+import { type PatchRegion, UNJUDGED } from "../sites/patch-space.ts";
 import { disassemble } from "../x86/disassemble.ts";
 import { hexBytes } from "../x86/encode.ts";
 import type { ObjectAudit } from "./object-audit.ts";
@@ -24,6 +24,8 @@ import { SiteIndex } from "./site-index.ts";
 /** How much is shown around a place that is no site: the instruction there and what fits in two rows. */
 const CONTEXT = 32;
 const ROW = 16;
+/** of an x86 instruction */
+const LONGEST = 15;
 
 /** One instruction with its call sum: next address + displacement => target (type) symbol. */
 export function decodedLines(kernel: Kernel, bytes: Uint8Array, at: VirtualAddress): DisassembledLine[] {
@@ -93,11 +95,13 @@ export function siteView(
     start = Math.min(start, hit.start);
     end = Math.max(end, hit.start + hit.length);
   }
-  if (hits.length === 0) end = Math.min(offset + CONTEXT, region.start + region.built.length);
+  if (hits.length === 0) end = start + wholeInstructions(found.bytes.subarray(at, at + CONTEXT + LONGEST), address);
   const from = start - region.start;
   const to = end - region.start;
   const base = fromKernelOffset(start);
-  const layers = (["built", "intended", "found"] as const).map((layer) => {
+  // Without an image what was found stands in for what was built, and tells nothing of its own.
+  const known = object.partial ? (["intended", "found"] as const) : (["built", "intended", "found"] as const);
+  const layers = known.map((layer) => {
     const bytes = (layer === "found" ? found.bytes : region[layer]).subarray(from, to);
     return { layer, bytes: hexBytes(bytes), lines: decodedLines(kernel, bytes, base) };
   });
@@ -108,7 +112,7 @@ export function siteView(
       mechanism: hit.list.mechanism,
       address: formatAddress(fromKernelOffset(hit.start)),
       length: hit.length,
-      verdict: verdictOf(region, found.bytes, hit.start - region.start, hit.length, findings),
+      verdict: verdictOf(region, found.bytes, hit.start - region.start, hit.length, findings, object.partial),
       reason: details.reason,
       slot:
         details.slot === undefined
@@ -130,9 +134,22 @@ export function siteView(
     layers,
     relocations: relocationsIn(object, start, end),
     sites,
-    verdict: verdictOf(region, found.bytes, from, to - from, findings),
+    verdict:
+      object.partial && hits.length === 0
+        ? "unknown: there is no image to compare with"
+        : verdictOf(region, found.bytes, from, to - from, findings, object.partial),
     findings,
   };
+}
+
+/** Bytes of the instructions that begin within CONTEXT. */
+function wholeInstructions(bytes: Uint8Array, at: VirtualAddress): number {
+  let length = 0;
+  for (const line of disassemble(bytes, at)) {
+    if (length >= CONTEXT) break;
+    length += line.bytes.length;
+  }
+  return length;
 }
 
 const contains = (region: PatchRegion, offset: KernelOffset): boolean =>
@@ -149,6 +166,7 @@ function verdictOf(
   from: number,
   length: number,
   findings: readonly Finding[],
+  partial: boolean,
 ): string {
   let patched = false;
   let differs = false;
@@ -157,10 +175,14 @@ function verdictOf(
     if (found[i] !== region.intended[i]) differs = true;
     else if (found[i] !== region.built[i]) {
       patched = true;
-      by.add(MECHANISMS[region.credit[i]]);
+      by.add(MECHANISMS[region.credit[i]] ?? "an unknown mechanism");
     }
   }
+  if (!differs && partial) return "as its state calls for";
   if (!differs) return patched ? `patched by ${[...by].join(", ")}, as its state calls for` : "as built";
+  if (region.credit.subarray(from, from + length).includes(UNJUDGED)) {
+    return "unknown: the state that these bytes follow is not in the dump";
+  }
   const finding = findings.find((each) => each.id === "text.foreign" || each.id === "site.stale");
   if (finding === undefined) return "equivalent or in-flight: other bytes, no finding";
   return finding.id === "site.stale" ? `stale: ${finding.form}` : "foreign: nothing explains these bytes";

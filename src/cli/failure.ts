@@ -12,7 +12,7 @@ export class UsageError extends PalimpsestError {
     message: string,
     readonly advice?: string,
     /** What the JSON calls it: "mismatch" is an image of another build. */
-    readonly category: "usage" | "mismatch" = "usage",
+    readonly category: "usage" | "mismatch" | "missing" = "usage",
   ) {
     super(message);
   }

@@ -167,7 +167,7 @@ export interface DisassembleResult {
   readonly address: string;
   readonly end: string;
   readonly symbol: string;
-  /** false when no image was found: then `mechanism` is missing everywhere */
+  /** false when no image was found: then `mechanism` is known only where the dump itself tells it */
   readonly marked: boolean;
   readonly lines: readonly DisassembledLine[];
 }

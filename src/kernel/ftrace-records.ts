@@ -19,13 +19,13 @@ export interface FtraceOps {
   readonly trampolineSize: number;
   /** True when the ops traces the function at this site. */
   traces(ip: KernelOffset): boolean;
-  /** The same before the change of its filter that is under way; without meaning at other times. */
-  traced(ip: KernelOffset): boolean;
   /** FTRACE_OPS_FL_*, numbered differently by release */
   readonly flags: number;
 }
 
 export interface FtraceRecords {
+  /** False when some pages of records could not be read: a site without a record may have one there. */
+  readonly complete: boolean;
   /** Call sites, ascending. */
   readonly ips: Uint32Array;
   /** Low 32 bits of the flags, in FTRACE_FL's bits, of each site. */
@@ -62,6 +62,7 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
   const { structures: s, memory } = kernel;
   const ips: number[] = [];
   const flags: number[] = [];
+  let complete = true;
   const first = memory.tryRead(kernel.address("ftrace_pages_start"), 8);
   // Without a page ftrace_init() has not run yet: that is no gap in what is known.
   if (first === undefined || first.some((byte) => byte !== 0)) {
@@ -69,7 +70,7 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
       problems.push(`${PAGE} has no known layout (${s.types.origin}): ftrace sites are taken as built`);
       return null;
     }
-    readPages(kernel, ips, flags, problems);
+    complete = readPages(kernel, ips, flags, problems);
   }
   const order = sortedOrder(ips);
   const sortedIps = Uint32Array.from(order, (i) => ips[i]);
@@ -80,6 +81,7 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
   const hashes = new FtraceHashes(kernel, problems);
   const { ops, leaving } = readOps(kernel, hashes, problems);
   return {
+    complete,
     ips: sortedIps,
     flags: sortedFlags,
     ops,
@@ -99,8 +101,8 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
   };
 }
 
-/** Reads the list of pages as far as it goes. */
-function readPages(kernel: Kernel, ips: number[], flags: number[], problems: string[]): void {
+/** Reads the list of pages as far as it goes; true when that is to its end. */
+function readPages(kernel: Kernel, ips: number[], flags: number[], problems: string[]): boolean {
   const { structures: s, memory } = kernel;
   try {
     const size = s.size(REC);
@@ -113,13 +115,13 @@ function readPages(kernel: Kernel, ips: number[], flags: number[], problems: str
     while (page !== 0n) {
       if (seen.has(page) || seen.size >= MAX_PAGES) {
         problems.push(`the list of ftrace pages ${seen.has(page) ? "has a cycle" : "is too long"}: cut`);
-        break;
+        return false;
       }
       seen.add(page);
       const count = s.number(page, PAGE, "index");
       if (count * size > 1 << 24 || ips.length + count > MAX_RECORDS) {
         problems.push(`an ftrace page claims ${count} records: cut`);
-        break;
+        return false;
       }
       const start = inline ? addressAdd(page, recordsMember?.offset ?? 0) : s.pointer(page, PAGE, "records");
       const bytes = memory.read(start, count * size);
@@ -133,9 +135,11 @@ function readPages(kernel: Kernel, ips: number[], flags: number[], problems: str
       }
       page = s.pointer(page, PAGE, "next");
     }
+    return true;
   } catch (error) {
     if (!(error instanceof PalimpsestError)) throw error;
     problems.push(`ftrace records: ${error.message}; ${ips.length} were read`);
+    return false;
   }
 }
 
@@ -167,7 +171,6 @@ function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { op
     for (let at = memory.pointer(head); at !== 0n && at !== end; at = s.pointer(at, OPS, "next")) {
       if (seen.has(at) || seen.size >= MAX_OPS) {
         problems.push("the list of ftrace_ops has a cycle or is too long: cut");
-    traced: hashes.ofOld(address) ?? (() => false),
         break;
       }
       seen.add(at);

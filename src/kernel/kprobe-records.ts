@@ -38,6 +38,8 @@ export interface KprobeRecord {
 }
 
 export interface KprobeRecords {
+  /** False when part of the table could not be read: there may be more probes than these. */
+  readonly complete: boolean;
   readonly probes: readonly KprobeRecord[];
   /** kprobes_all_disarmed: /sys/kernel/debug/kprobes/enabled is 0. */
   readonly allDisarmed: boolean;
@@ -70,6 +72,7 @@ class Reader {
   private readonly aggregate: VirtualAddress | undefined;
   private readonly queued: ReadonlySet<bigint>;
   private readonly allDisarmed: boolean;
+  private complete = true;
 
   constructor(
     private readonly kernel: Kernel,
@@ -92,14 +95,21 @@ class Reader {
       return null;
     }
     const { memory, structures: s } = kernel;
-    const heads = memory.read(table, TABLE_SIZE * 8);
+    const heads = memory.tryRead(table, TABLE_SIZE * 8);
+    if (heads === undefined) {
+      this.problems.push("kprobe_table is not in the dump: probes are unknown");
+      return { complete: false, probes: [], allDisarmed: this.allDisarmed, changing: false };
+    }
     const view = new DataView(heads.buffer, heads.byteOffset, heads.length);
     const probes: KprobeRecord[] = [];
     for (let i = 0; i < TABLE_SIZE; i++) {
       const first = view.getBigUint64(i * 8, true) as VirtualAddress;
       if (first === 0n) continue;
       const walk = walkChain(memory, first, s.offset(PROBE, "hlist"), MAX_PROBES);
-      if (walk.problem) this.problems.push(`kprobe_table[${i}]: ${walk.problem}`);
+      if (walk.problem) {
+        this.complete = false;
+        this.problems.push(`kprobe_table[${i}]: ${walk.problem}`);
+      }
       for (const address of walk.entries) {
         if (probes.length >= MAX_PROBES) break;
         const probe = this.probe(address);
@@ -107,7 +117,8 @@ class Reader {
       }
     }
     probes.sort((a, b) => a.at - b.at);
-    return { probes, allDisarmed: this.allDisarmed, changing: isMutexHeld(kernel, "kprobe_mutex") };
+    const { complete, allDisarmed } = this;
+    return { complete, probes, allDisarmed, changing: isMutexHeld(kernel, "kprobe_mutex") };
   }
 
   private probe(address: VirtualAddress): KprobeRecord | undefined {
@@ -135,6 +146,7 @@ class Reader {
       };
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
+      this.complete = false;
       this.problems.push(`the kprobe at 0x${address.toString(16)}: ${error.message}`);
       return undefined;
     }

@@ -11,9 +11,10 @@ export function siteText(result: SiteResult, paint: Paint): string {
   lines.push(`${paint.bold(result.symbol)}  ${bare(result.address)}  ${result.object} ${result.section}`, "");
   for (const row of result.rows) lines.push(`  ${bare(row.address)}: ${row.bytes}  ${row.ascii}`);
   const same = result.layers.every((layer) => layer.bytes === result.layers[0].bytes);
-  const layers = same ? result.layers.slice(2) : result.layers;
+  const layers = same ? result.layers.slice(-1) : result.layers;
+  const names = result.layers.map((layer) => layer.layer).join(" = ");
   for (const layer of layers) {
-    lines.push("", paint.bold(same ? "built = intended = found" : layer.layer));
+    lines.push("", paint.bold(same ? names : layer.layer));
     for (const line of layer.lines) {
       lines.push(`  ${bare(line.address)}: ${line.bytes.padEnd(24)}  ${line.text}`);
       if (line.sum !== undefined) lines.push(paint.cyan(`    ${line.sum}`));
@@ -34,7 +35,12 @@ export function siteText(result: SiteResult, paint: Paint): string {
     for (const form of site.forms) lines.push(`  form     ${form.bytes.padEnd(24)}  ${form.name}`);
     lines.push(`  verdict  ${site.verdict}`);
   }
-  if (result.sites.length === 0) lines.push("", "No mechanism rewrites this place.");
+  if (result.sites.length === 0) {
+    const known = result.notChecked.length > 0 ? "No mechanism that the dump itself tells" : "No mechanism";
+    lines.push("", `${known} rewrites this place.`);
+  }
+  for (const { object, reason } of result.notChecked)
+    lines.push("", `${paint.yellow("not checked")}: ${object}: ${reason}`);
   lines.push("", `verdict: ${result.findings.length > 0 ? paint.red(result.verdict) : paint.green(result.verdict)}`);
   return `${lines.join("\n")}\n`;
 }

@@ -57,6 +57,7 @@ export const applyFtrace: Mechanism = (context) => {
     if (index < 0) {
       // ftrace_release_mod() forgets the records of a module that goes, and leaves its sites as they are.
       if (moving !== undefined) space.write(at, nop5, id);
+      else if (!records.complete) space.forget(at, LENGTH, "ftrace", "ftrace record");
       continue;
     }
     if ((records.flags[index] & FTRACE_FL.ENABLED) === 0) {

@@ -1,8 +1,8 @@
 // Kprobes: an INT3 over the first byte of the probed instruction, or a jump to a detour buffer over five bytes once the
 // optimiser has been there. Probes at a traced function's entry go through ftrace and write nothing themselves.
-import { formatAddress } from "../bytes/brand.ts";
+import { formatAddress, fromKernelOffset } from "../bytes/brand.ts";
 import { KPROBE_FLAG, type KprobeRecord, kprobeRecords } from "../kernel/kprobe-records.ts";
-import { branch32, hexBytes, INT3, JMP32 } from "../x86/encode.ts";
+import { branch32, hexBytes, INT3, JMP32, rel32Target } from "../x86/encode.ts";
 import { type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { halfWritten } from "./in-flight.ts";
 import { mechanismId } from "./mechanisms.ts";
@@ -31,6 +31,7 @@ export function probeForms(probe: KprobeRecord, before: Uint8Array): ProbeForms 
 
 export const applyKprobes: Mechanism = (context) => {
   const records = kprobeRecords(context.kernel, context.problems);
+  if (records !== undefined && !records.complete) passOverUnknown(context);
   if (records === undefined || records.probes.length === 0) return undefined;
   const { space, object } = context;
   const id = mechanismId("kprobes");
@@ -66,6 +67,24 @@ export const applyKprobes: Mechanism = (context) => {
       : undefined,
   };
 };
+
+/** Where not all probes are known, a breakpoint that nothing explains may be one of the others'; so may a jump out of the text. */
+function passOverUnknown({ space, kernel }: SiteContext): void {
+  for (const region of space.regions) {
+    if (!region.audited) continue;
+    const found = new Uint8Array(region.intended.length);
+    kernel.memory.readPresent(fromKernelOffset(region.start), found, () => {});
+    for (let at = 0; at < found.length; at++) {
+      if (found[at] === region.intended[at]) continue;
+      const place = region.start + at;
+      const isJump = found[at] === JMP32 && at + JUMP <= found.length;
+      const isDetour = isJump && space.find(rel32Target(found, at + 1, place + JUMP)) === undefined;
+      if (found[at] === INT3) space.forget(place, 1, "kprobes", "kprobe");
+      else if (isDetour) space.forget(place, JUMP, "kprobes", "kprobe");
+      if (isDetour) at += JUMP - 1;
+    }
+  }
+}
 
 /** While probes are being armed, disarmed or optimised: any step between the three forms. */
 function stepsOf({ original, int3, jump }: ProbeForms): readonly Uint8Array[] {

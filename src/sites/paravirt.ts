@@ -47,7 +47,7 @@ export const applyParavirt: Mechanism = (context) => {
     slotOf[i] = slot;
     if (context.state.noReplaceParavirt) continue;
     const bytes = patcher.bytes(slot, at, built, clobbers?.[i]);
-    if (bytes === undefined) context.problems.push(`paravirt slot ${patcher.slots.name(slot)} is not in the dump`);
+    if (bytes === undefined) space.forget(at, length, "paravirt", `slot ${patcher.slots.name(slot)}`);
     else if (bytes !== built) space.write(at, bytes, id);
   }
   return {

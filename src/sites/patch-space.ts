@@ -2,6 +2,18 @@
 // kernel's order, and a map that credits each byte to the mechanism that wrote it last.
 import type { KernelOffset } from "../bytes/brand.ts";
 
+/** Credit of bytes whose intended value follows from state that the dump does not hold. */
+export const UNJUDGED = 255;
+
+/** Sites of one mechanism that cannot be judged for one reason. */
+export interface Unjudged {
+  readonly mechanism: string;
+  /** "static key": what the dump does not hold */
+  readonly state: string;
+  readonly sites: number;
+  readonly first: KernelOffset;
+}
+
 export interface PatchRegion {
   /** section name */
   readonly name: string;
@@ -21,6 +33,7 @@ export function patchRegion(name: string, start: KernelOffset, built: Uint8Array
 export class PatchSpace {
   readonly regions: readonly PatchRegion[];
   private last: PatchRegion | undefined;
+  private readonly forgotten = new Map<string, Unjudged>();
 
   constructor(regions: readonly PatchRegion[]) {
     this.regions = [...regions].sort((a, b) => a.start - b.start);
@@ -59,5 +72,19 @@ export class PatchSpace {
     region.intended.set(bytes, at);
     region.credit.fill(mechanism, at, at + bytes.length);
     return true;
+  }
+
+  /** Leaves a site's bytes unjudged: what tells the intended ones is not in the dump. */
+  forget(offset: KernelOffset, length: number, mechanism: string, state: string): void {
+    const region = this.find(offset, length);
+    if (region === undefined) return;
+    region.credit.fill(UNJUDGED, offset - region.start, offset - region.start + length);
+    const key = `${mechanism}\0${state}`;
+    const before = this.forgotten.get(key) ?? { mechanism, state, sites: 0, first: offset };
+    this.forgotten.set(key, { ...before, sites: before.sites + 1 });
+  }
+
+  get unjudged(): readonly Unjudged[] {
+    return [...this.forgotten.values()];
   }
 }

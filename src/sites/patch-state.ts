@@ -25,7 +25,7 @@ export interface PatchState {
   readonly itsIndirect: boolean;
   /** __x86_return_thunk: what compilers call. */
   readonly builtReturnThunk: KernelOffset | undefined;
-  /** Value of x86_return_thunk (or the built one where there is no such variable). */
+  /** Value of x86_return_thunk (the built one where there is no such variable; undefined when it cannot be read). */
   readonly returnThunk: KernelOffset | undefined;
   readonly itsReturnThunk: KernelOffset | undefined;
   /** __x86_indirect_thunk_array, 32 bytes an entry. */
@@ -92,6 +92,7 @@ export function readPatchState(kernel: Kernel, problems: string[]): PatchState {
       returnThunk = toKernelOffset(kernel.memory.u64(variable));
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
+      returnThunk = undefined;
       problems.push(`x86_return_thunk: ${error.message}`);
     }
   }

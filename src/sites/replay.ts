@@ -1,6 +1,7 @@
 // All mechanisms over one object, in the order of the kernel (alternative_instructions(), module_finalize(), then what
 // runs later). Replacement text is patched before it is used, as its bytes are sites too.
 import type { BuiltObject } from "../built/object.ts";
+import { MissingError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { applyAlternatives } from "./alternatives.ts";
 import { Before, holdBackPending, mayBePending } from "./boot-progress.ts";
@@ -47,8 +48,14 @@ export interface ReplayedObject {
   readonly unknown: readonly UnknownPart[];
 }
 
-/** Computes the intended layer of one object. */
+/**
+ * Computes the intended layer of one object.
+ * @throws MissingError when the dump does not tell the CPU's features: nearly everything follows from them
+ */
 export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchState): ReplayedObject {
+  if (kernel.features.words.length === 0) {
+    throw new MissingError("the CPU's features (boot_cpu_data)", "what patching wrote follows from them");
+  }
   const regions = object.text.map((section) => patchRegion(section.name, section.start, section.bytes, true));
   const replacements = object.section(".altinstr_replacement");
   if (replacements !== undefined && !object.text.some((section) => section.start === replacements.start)) {

@@ -40,6 +40,10 @@ export const applyReturns: Mechanism = (context) => {
       continue;
     }
     if (state.rethunk && state.returnThunk === state.builtReturnThunk && opcode === JMP32) continue;
+    if (state.returnThunk === undefined && wantsRethunkAt(state, at)) {
+      space.forget(at, LENGTH, "returns", "x86_return_thunk");
+      continue;
+    }
     space.write(at, returnBytes(context, at), id);
   }
   return {

@@ -77,9 +77,7 @@ export const applyRuntimeConsts: Mechanism = (context) => {
     const places = placesOf(constant.section);
     const value = constantValue(context, constant, places);
     if (value === undefined) {
-      context.problems.push(
-        `runtime constant ${constant.variable}: neither the variable nor its sites are in the dump`,
-      );
+      for (const at of places) space.forget(at, KINDS[constant.kind], "runtime-consts", constant.variable);
       continue;
     }
     for (const at of places) {

@@ -16,6 +16,8 @@ export interface CommandContext {
 
 /** Exit status of a command that found something. */
 export const FOUND = 1;
+/** … and of one that could not do its work, or not all of it. */
+export const COULD_NOT = 2;
 
 /** Adds the options that all commands on a dump share. */
 export function dumpCommand(program: Command, name: string, args: string, description: string): Command {

@@ -5,7 +5,7 @@ import { auditText } from "../../report/audit-text.ts";
 import type { GlobalOptions } from "../terminal.ts";
 import { TOOL } from "../version.ts";
 import { auditOf } from "./audit-run.ts";
-import { dumpCommand, FOUND, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
+import { COULD_NOT, dumpCommand, FOUND, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
 
 export function registerDiagnose(program: Command): void {
   dumpCommand(program, "diagnose", "", "all checks, one report: what differs from what was built, and why")
@@ -32,6 +32,6 @@ async function run(
     const counted = result.findings.filter((finding) => finding.severity !== "note").length;
     if (counted + result.findingsLeftOut > 0) return FOUND;
     // "Nothing found" is only said of a kernel that was looked at as a whole.
-    return result.complete ? 0 : 2;
+    return result.complete ? 0 : COULD_NOT;
   });
 }

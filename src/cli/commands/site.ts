@@ -1,19 +1,23 @@
 // `site`: the layers of one place, annotated. `dis`: what is in memory, patched parts marked.
 import type { Command } from "commander";
-import { openCore, openModule } from "../../audit/audit.ts";
+import { type NotChecked, openCore, openModule } from "../../audit/audit.ts";
 import { auditObject, type ObjectAudit } from "../../audit/object-audit.ts";
 import { dumpFacts, kernelFacts } from "../../audit/result.ts";
 import { SiteIndex } from "../../audit/site-index.ts";
 import { decodedLines, siteView } from "../../audit/site-view.ts";
+import { coreFromMemory, moduleFromMemory } from "../../built/from-memory.ts";
+import type { BuiltObject } from "../../built/object.ts";
 import { addressAdd, formatAddress, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
-import { MissingError } from "../../bytes/errors.ts";
+import { PalimpsestError } from "../../bytes/errors.ts";
 import type { DisassembleResult, SiteResult } from "../../findings/results.ts";
 import { type Place, resolvePlace } from "../../kernel/where.ts";
 import { disassembleText, siteText } from "../../report/site-text.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
 import { replayObject } from "../../sites/replay.ts";
+import { UsageError } from "../failure.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
 import {
+  COULD_NOT,
   type CommandContext,
   dumpCommand,
   FOUND,
@@ -36,20 +40,33 @@ export function registerSite(program: Command): void {
     .action((dump: string, where: string, _options: unknown, command: Command) => dis(dump, where, command));
 }
 
-/** The audit of the object that holds the address. */
-async function auditAround(context: CommandContext, address: VirtualAddress): Promise<ObjectAudit> {
+interface Around {
+  readonly object: ObjectAudit;
+  /** Why there is no built layer, when there is none. */
+  readonly notChecked: readonly NotChecked[];
+}
+
+/** The audit of the object that holds the address; without its image, of what the dump alone tells. */
+async function auditAround(context: CommandContext, address: VirtualAddress): Promise<Around> {
   const { kernel, session, options } = context;
   const images = await session.images();
   const module = kernel.modules.find((each) =>
     each.regions.some((region) => address >= region.base && address < region.base + BigInt(region.size)),
   );
   const state = readPatchState(kernel, []);
-  if (module !== undefined) {
-    return auditObject(kernel, replayObject(kernel, openModule(kernel, module, images, options.force), state));
+  const audit = (object: BuiltObject): ObjectAudit => auditObject(kernel, replayObject(kernel, object, state));
+  try {
+    if (module !== undefined) {
+      return { object: audit(openModule(kernel, module, images, options.force)), notChecked: [] };
+    }
+    if (images.core !== undefined) return { object: audit(openCore(kernel, images.core)), notChecked: [] };
+    throw new UsageError(images.coreProblem ?? "no image of this kernel was found", undefined, "missing");
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    const object = module === undefined ? coreFromMemory(kernel) : moduleFromMemory(kernel, module);
+    if (object === undefined) throw error;
+    return { object: audit(object), notChecked: [{ object: object.name, reason: error.message }] };
   }
-  if (images.core === undefined)
-    throw new MissingError(images.coreProblem ?? "the kernel's image", "give it with --image");
-  return auditObject(kernel, replayObject(kernel, openCore(kernel, images.core), state));
 }
 
 function tellOthers(place: Place, where: string): void {
@@ -68,16 +85,17 @@ async function site(dump: string, where: string, command: Command): Promise<void
     const { kernel } = context;
     const place = resolvePlace(kernel, where);
     tellOthers(place, where);
-    const object = await auditAround(context, place.address);
+    const { object, notChecked } = await auditAround(context, place.address);
     const result: SiteResult = {
       schema: "palimpsest/site/1",
       dump: dumpFacts(kernel),
       kernel: kernelFacts(kernel),
       ...siteView(kernel, object, place.address),
-      notChecked: [],
+      notChecked,
     };
     printResult(options, result, (r) => siteText(r, context.paint));
-    return result.findings.length > 0 ? FOUND : 0;
+    if (result.findings.length > 0) return FOUND;
+    return notChecked.length > 0 ? COULD_NOT : 0;
   });
 }
 
@@ -91,21 +109,14 @@ async function dis(dump: string, where: string, command: Command): Promise<void>
     const rest = near?.size === undefined ? 64 : near.size - near.offset;
     const length = Math.min(4096, wholeNumber(options.bytes, Math.max(1, Math.min(4096, rest))));
     const bytes = kernel.memory.read(place.address, length);
-    let lines = decodedLines(kernel, bytes, place.address);
-    let marked = true;
-    try {
-      const object = await auditAround(context, place.address);
-      const index = new SiteIndex(object.replayed.sites);
-      lines = lines.map((line) => {
-        const offset = toKernelOffset(BigInt(line.address));
-        const hit = offset === undefined ? undefined : index.covering(offset)[0];
-        return hit === undefined ? line : { ...line, mechanism: hit.list.mechanism };
-      });
-    } catch (error) {
-      if (!(error instanceof MissingError)) throw error;
-      marked = false;
-      note(`palimpsest: patched parts are not marked: ${error.message}`);
-    }
+    const { object, notChecked } = await auditAround(context, place.address);
+    const index = new SiteIndex(object.replayed.sites);
+    const lines = decodedLines(kernel, bytes, place.address).map((line) => {
+      const offset = toKernelOffset(BigInt(line.address));
+      const hit = offset === undefined ? undefined : index.covering(offset)[0];
+      return hit === undefined ? line : { ...line, mechanism: hit.list.mechanism };
+    });
+    for (const { reason } of notChecked) note(`palimpsest: not every patched part is marked: ${reason}`);
     const result: DisassembleResult = {
       schema: "palimpsest/dis/1",
       dump: dumpFacts(kernel),
@@ -113,7 +124,7 @@ async function dis(dump: string, where: string, command: Command): Promise<void>
       address: formatAddress(place.address),
       symbol: near === undefined ? "" : near.symbol.name,
       end: formatAddress(addressAdd(place.address, length)),
-      marked,
+      marked: notChecked.length === 0,
       lines,
     };
     printResult(options, result, (r) => disassembleText(r, context.paint));
