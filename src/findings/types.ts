@@ -64,5 +64,63 @@ export interface Unknown extends FindingBase {
   readonly mechanism: string;
 }
 
-export type Finding = TextForeign | SiteStale | Unknown;
+/** Sites of one role that run one function. */
+export interface LockSide {
+  /** "ticket", "Xen byte lock", "native queued", "paravirt queued" */
+  readonly implementation: string;
+  /** "ticket", "byte", "queued", "pv-queued" */
+  readonly family: string;
+  readonly function: string;
+  readonly sites: number;
+  /** object → sites */
+  readonly byObject: Readonly<Record<string, number>>;
+  /** the first few */
+  readonly places: readonly { readonly address: string; readonly symbol: string }[];
+}
+
+/** A lock object that is taken one way and released another. */
+export interface AffectedLock {
+  /** "floppy_lock [floppy]" */
+  readonly name: string;
+  readonly address: string;
+  /** the word in memory order, "00 04 00 00" */
+  readonly bytes: string;
+  /** the family that takes it */
+  readonly takenBy: string;
+  /** the word decoded as that family */
+  readonly meaning: string;
+  readonly fields: Readonly<Record<string, string | number>>;
+  /** True when no release of the kind that reaches it can ever grant it again. */
+  readonly stuck: boolean;
+  readonly takenAt: readonly string[];
+  readonly releasedAt: readonly string[];
+}
+
+/** One lock type is taken by one implementation and released by another. */
+export interface LockMixed extends FindingBase {
+  readonly id: "lock.mixed";
+  readonly takers: readonly LockSide[];
+  readonly releasers: readonly LockSide[];
+  /** Locks that the odd releases work on, where the code tells which. */
+  readonly locks: readonly AffectedLock[];
+  readonly slots: readonly SlotFact[];
+}
+
+/** A slot whose present value differs from what the sites patched from it hold. */
+export interface SlotLateWrite extends FindingBase {
+  readonly id: "slot.late-write";
+  readonly slot: SlotFact;
+  /** function → sites that hold it */
+  readonly patchedTo: Readonly<Record<string, number>>;
+  /** object → sites, patched before and after the change */
+  readonly sites: {
+    readonly before: Readonly<Record<string, number>>;
+    readonly after: Readonly<Record<string, number>>;
+  };
+  /** modules whose sites hold the present value */
+  readonly modulesAfter: readonly string[];
+  readonly places: readonly { readonly address: string; readonly symbol: string }[];
+}
+
+export type Finding = TextForeign | SiteStale | Unknown | LockMixed | SlotLateWrite;
 export type FindingId = Finding["id"];

@@ -2,7 +2,7 @@
 // the lock word.
 import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { CALL, hexBytes, JMP32, JMP8, rel32Target } from "../x86/encode.ts";
+import { CALL, hexBytes, JMP8, JMP32, rel32Target } from "../x86/encode.ts";
 import { isNops } from "../x86/equivalence.ts";
 import { type CodeEffects, codeEffects } from "./code-effects.ts";
 import type { Implementation, LockFamily, LockRole } from "./types.ts";
@@ -48,7 +48,8 @@ export class Implementations {
 
   constructor(private readonly kernel: Kernel) {
     this.queuedEra =
-      kernel.find("native_queued_spin_lock_slowpath") !== undefined || kernel.find("queued_spin_lock_slowpath") !== undefined;
+      kernel.find("native_queued_spin_lock_slowpath") !== undefined ||
+      kernel.find("queued_spin_lock_slowpath") !== undefined;
   }
 
   /** The implementation of the function at `target`, which serves in `role`. */
@@ -79,7 +80,8 @@ export class Implementations {
     if (found === undefined) {
       const { effects } = codeEffects(bytes, 0n);
       const family = this.familyOf({ effects, calls: [] }, role);
-      found = family === undefined ? null : { family, name: NAMES[family], code: "inlined code", evidence: "inlined code" };
+      found =
+        family === undefined ? null : { family, name: NAMES[family], code: "inlined code", evidence: "inlined code" };
       this.inlinedCode.set(key, found);
     }
     return found ?? undefined;
@@ -124,7 +126,8 @@ export class Implementations {
     const bytes = this.functionBytes(target);
     if (bytes === undefined) return undefined;
     // A trampoline or a function that is nothing but a jump.
-    if (bytes[0] === JMP32 && bytes.length >= 5) return this.resolve(rel32Target(bytes, 1, target + 5), role, depth + 1);
+    if (bytes[0] === JMP32 && bytes.length >= 5)
+      return this.resolve(rel32Target(bytes, 1, target + 5), role, depth + 1);
     if (bytes[0] === JMP8 && bytes.length >= 2) {
       return this.resolve(target + 2 + ((bytes[1] << 24) >> 24), role, depth + 1);
     }

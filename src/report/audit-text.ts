@@ -1,5 +1,6 @@
 // The text of `diagnose` and `audit`: findings first, then the account, on one screen.
 import type { AuditResult } from "../findings/results.ts";
+import type { Finding } from "../findings/types.ts";
 import { findingLines } from "./finding-text.ts";
 import { counted, grouped, size, table } from "./format.ts";
 import { groupFindings } from "./groups.ts";
@@ -49,7 +50,12 @@ function verdictLine(result: AuditResult, paint: Paint): string {
 }
 
 function findingBlock(result: AuditResult, options: AuditTextOptions, paint: Paint): string[] {
-  const groups = groupFindings(result.findings);
+  // A slot that was changed late explains the stale sites that were patched from it: these are counted, not repeated.
+  const late = new Set(result.findings.flatMap((each) => (each.id === "slot.late-write" ? [each.slot.address] : [])));
+  const follows = (each: Finding): boolean =>
+    !options.detailed && each.id === "site.stale" && each.slot?.address !== undefined && late.has(each.slot.address);
+  const explained = result.findings.filter(follows).length;
+  const groups = groupFindings(result.findings.filter((each) => !follows(each)));
   const shown = options.limit === 0 ? groups : groups.slice(0, options.limit);
   const lines: string[] = [];
   for (const { findings } of shown) {
@@ -62,6 +68,10 @@ function findingBlock(result: AuditResult, options: AuditTextOptions, paint: Pai
   }
   if (shown.length < groups.length) {
     lines.push("", `${shown.length} of ${grouped(groups.length)} findings shown; --limit 0 shows all`);
+  }
+  if (explained > 0) {
+    const what = counted(explained, "stale site follows", "stale sites follow");
+    lines.push("", `${what} from the slots above; \`palimpsest audit\` lists them`);
   }
   if (result.findingsLeftOut > 0) {
     lines.push(

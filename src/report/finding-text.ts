@@ -36,6 +36,10 @@ export function findingLines(finding: Finding, paint: Paint): string[] {
     case "unknown.mechanism":
     case "unknown.state":
       return [head, `    covers    ${counted(finding.length, "byte")}`, ...notes];
+    case "lock.mixed":
+      return [head, ...finding.notes.map((note) => `    ${note}`)];
+    case "slot.late-write":
+      return [head, ...slotLine(finding.slot), ...finding.notes.map((note) => `    ${note}`)];
     default:
       return unreachable(finding);
   }

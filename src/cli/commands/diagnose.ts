@@ -1,6 +1,7 @@
 // `diagnose`: all checks, one report.
 import type { Command } from "commander";
 import { auditResult } from "../../audit/result.ts";
+import { lockFindings } from "../../locks/lock-findings.ts";
 import { auditText } from "../../report/audit-text.ts";
 import type { GlobalOptions } from "../terminal.ts";
 import { TOOL } from "../version.ts";
@@ -24,7 +25,8 @@ async function run(
   const options = command.optsWithGlobals<GlobalOptions>();
   await withDump(dump, options, async (context) => {
     const audit = await auditOf(context);
-    const result = auditResult(schema, TOOL, context.kernel, audit);
+    const locks = schema === "palimpsest/diagnose/1" ? lockFindings(context.kernel, audit.objects) : [];
+    const result = auditResult(schema, TOOL, context.kernel, audit, locks);
     const limit = wholeNumber(options.limit, 12);
     printResult(options, result, (r) =>
       auditText(r, { limit, detailed: schema === "palimpsest/audit/1" }, context.paint),
