@@ -19,6 +19,8 @@ export interface FtraceOps {
   readonly trampolineSize: number;
   /** True when the ops traces the function at this site. */
   traces(ip: KernelOffset): boolean;
+  /** The same before the change of its filter that is under way; without meaning at other times. */
+  traced(ip: KernelOffset): boolean;
   /** FTRACE_OPS_FL_*, numbered differently by release */
   readonly flags: number;
 }
@@ -165,6 +167,7 @@ function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { op
     trampolineSize: s.has(OPS, "trampoline_size") ? s.number(address, OPS, "trampoline_size") : 0,
     flags: s.number(address, OPS, "flags"),
     traces: hashes.of(address),
+    traced: hashes.ofOld(address) ?? (() => false),
   });
   try {
     const seen = new Set<bigint>();
