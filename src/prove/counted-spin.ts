@@ -42,7 +42,7 @@ export interface CountedSpin {
 
 const LOOK_BACK = 48;
 const MAX_MOVING = 4;
-const MAX_ITERATIONS = 1 << 18;
+const MAX_ITERATIONS = 1 << 16;
 /** Reads of one iteration, with those of the loops inside it. */
 const MAX_READS = 1 << 12;
 

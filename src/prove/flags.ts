@@ -9,8 +9,10 @@ for (let i = 0; i < 256; i++) {
   PARITY[i] = ones % 2 === 0 ? PF : 0;
 }
 
+const SIGNS: Record<Size, bigint> = { 1: 1n << 7n, 2: 1n << 15n, 4: 1n << 31n, 8: 1n << 63n, 16: 1n << 127n };
+
 export function signBit(size: Size): bigint {
-  return 1n << BigInt(size * 8 - 1);
+  return SIGNS[size];
 }
 
 /** SF, ZF and PF of a result. */

@@ -10,7 +10,8 @@ import { dumpEnvironment } from "./dump-environment.ts";
 import { LOCK_ADDRESS } from "./model-addresses.ts";
 import { type ProveOptions, prove } from "./prove.ts";
 import { lockSystem } from "./scenario.ts";
-import type { Entry, LockWord, MemoryModel, Preset, Proof, System } from "./types.ts";
+import type { Entry, LockWord, MemoryModel, Preset, Proof } from "./types.ts";
+import { packWitness, type WitnessFile } from "./witness-file.ts";
 
 /** One side of the pair. */
 export interface PairEnd {
@@ -33,6 +34,11 @@ export interface DumpQuestion {
 /** What was asked and what was made of it, beside the proof. */
 export interface DumpProof {
   readonly proof: Proof;
+  /** The witness with every byte that it needs, for --replay. */
+  readonly file: WitnessFile | undefined;
+  /** States and seconds over all numbers of CPUs. */
+  readonly states: number;
+  readonly seconds: number;
   readonly lock: string;
   readonly unlock: string;
   readonly families: readonly [LockFamily, LockFamily];
@@ -93,10 +99,10 @@ function ticketHalf(kernel: Kernel, question: DumpQuestion): 1 | 2 {
 }
 
 /** The machine's input for the question. @throws AddressError when the code is not in the dump */
-export function systemOf(
+export function scenarioOf(
   kernel: Kernel,
   question: DumpQuestion,
-): { system: System; families: [LockFamily, LockFamily]; assumptions: readonly string[] } {
+): { scenario: Scenario; families: [LockFamily, LockFamily]; assumptions: readonly string[] } {
   const implementations = new Implementations(kernel);
   const familyOf = (end: PairEnd, role: "lock" | "unlock"): LockFamily => {
     const offset = toKernelOffset(end.address);
@@ -108,10 +114,10 @@ export function systemOf(
     question.cpus,
     families.includes("pv-queued") || (question.presets ?? []).length > 0,
   );
-  const system = lockSystem({
+  const scenario: Scenario = {
+    cpus: question.cpus,
     memory: around.memory,
     pairs: [{ lock: entryOf(kernel, question.lock, false), unlock: entryOf(kernel, question.unlock, true) }],
-    cpus: question.cpus,
     rounds: question.rounds,
     lock: wordOf(kernel, families, question),
     model: question.model,
@@ -121,18 +127,21 @@ export function systemOf(
     // An irq-disabling lock with a plain unlock, or the other way round, is a choice of the caller's code.
     checkInterrupts: false,
     symbol: (address) => describeAddress(kernel, address).replace(/^\(.\) /, ""),
-  });
-  return { system, families, assumptions: around.assumptions };
+  };
+  return { scenario, families, assumptions: around.assumptions };
 }
 
 /** Proves a pair of a dump. */
 export function proveFromDump(kernel: Kernel, question: DumpQuestion, options: ProveOptions = {}): DumpProof {
-  const { system, families, assumptions } = systemOf(kernel, question);
-  const proof = prove(system, options);
+  const { scenario, families, assumptions } = scenarioOf(kernel, question);
+  const { proof, system, states, seconds } = proveLock(scenario, options);
   const name = (address: VirtualAddress): string =>
     describeAddress(kernel, address).replace(/^\(.\) /, "") || formatAddress(address);
   return {
     proof,
+    file: proof.witness === undefined ? undefined : packWitness(system, proof.witness),
+    states,
+    seconds,
     lock: name(question.lock.address),
     unlock: name(question.unlock.address),
     families,

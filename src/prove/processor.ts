@@ -276,8 +276,7 @@ export class Processor {
 
   /** Runs on while nothing visible comes up. */
   private proceed(): Stop {
-    let watched = "";
-    let watchedRip = -1n;
+    let watched: LocalState | undefined;
     let fresh = false;
     for (let count = 0; count < this.options.localInstructions; count++) {
       const kind = this.phaseKind();
@@ -302,14 +301,18 @@ export class Processor {
       if (stop !== undefined) return stop;
       if (this.memory.captured >= 0) return this.storeStop();
       if (count >= WATCH_AFTER) {
-        if (this.cpu.rip === watchedRip && localKey(this.snapshot()) === watched) return { action: STUCK, operand: -1 };
-        if ((count & (count - 1)) === 0) {
-          watchedRip = this.cpu.rip;
-          watched = localKey(this.snapshot());
-        }
+        if (this.cpu.rip === watched?.rip && this.isAt(watched)) return { action: STUCK, operand: -1 };
+        if ((count & (count - 1)) === 0) watched = this.snapshot();
       }
     }
     return this.fault("bound", `${formatAddress(this.cpu.rip)}: ${this.options.localInstructions} instructions alone`);
+  }
+
+  /** Is the working state this one? Registers are compared first: a loop that counts differs there. */
+  private isAt(state: LocalState): boolean {
+    this.forgetDead();
+    for (let i = 0; i < 16; i++) if (this.cpu.general[i] !== state.general[i]) return false;
+    return localKey(this.snapshot()) === localKey(state);
   }
 
   private finish(): Stop {
