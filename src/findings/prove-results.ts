@@ -74,4 +74,6 @@ export interface ProveResult {
   readonly memoryBytes: number;
   readonly assumptions: readonly string[];
   readonly witness: ProveWitness | null;
+  /** the witness with every byte that its replay reads ("palimpsest/witness/1"), for prove --replay */
+  readonly replay: unknown;
 }

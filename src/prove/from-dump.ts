@@ -8,8 +8,9 @@ import type { LockFamily } from "../locks/types.ts";
 import { disassemble } from "../x86/disassemble.ts";
 import { dumpEnvironment } from "./dump-environment.ts";
 import { LOCK_ADDRESS } from "./model-addresses.ts";
-import { type ProveOptions, prove } from "./prove.ts";
-import { lockSystem } from "./scenario.ts";
+import type { ProveOptions } from "./prove.ts";
+import { proveLock } from "./prove-lock.ts";
+import type { Scenario } from "./scenario.ts";
 import type { Entry, LockWord, MemoryModel, Preset, Proof } from "./types.ts";
 import { packWitness, type WitnessFile } from "./witness-file.ts";
 

@@ -20,9 +20,15 @@ export const FOUND = 1;
 export const COULD_NOT = 2;
 
 /** Adds the options that all commands on a dump share. */
-export function dumpCommand(program: Command, name: string, args: string, description: string): Command {
+export function dumpCommand(
+  program: Command,
+  name: string,
+  args: string,
+  description: string,
+  dump = "<dump>",
+): Command {
   return program
-    .command(`${name} <dump>${args === "" ? "" : ` ${args}`}`)
+    .command(`${name} ${dump}${args === "" ? "" : ` ${args}`}`)
     .description(description)
     .option("--json", "print the result as JSON (docs/json.md; schemas ship in schema/)")
     .option("--image <file>", "kernel image: vmlinuz, vmlinux, a .deb or .rpm, or a folder with one of them")

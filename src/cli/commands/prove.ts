@@ -1,4 +1,5 @@
 // `prove`: run the real lock code in every order; verdict and witness.
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { DumpAudit } from "../../audit/audit.ts";
 import { dumpFacts, kernelFacts } from "../../audit/result.ts";
@@ -9,10 +10,11 @@ import { resolvePlace } from "../../kernel/where.ts";
 import { DEFAULT_BOUNDS } from "../../prove/explorer.ts";
 import { type DumpProof, type PairEnd, proveFromDump } from "../../prove/from-dump.ts";
 import type { Preset } from "../../prove/types.ts";
+import { replayWitnessFile, WITNESS_SCHEMA, type WitnessFile } from "../../prove/witness-file.ts";
 import { proveText } from "../../report/prove-text.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
 import { assumedPresets } from "../assume.ts";
-import { UsageError } from "../failure.ts";
+import { fail, UsageError } from "../failure.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
 import { TOOL } from "../version.ts";
 import { auditOf } from "./audit-run.ts";
@@ -27,10 +29,17 @@ interface ProveOptions extends GlobalOptions {
   readonly memoryLimit?: string;
   readonly assume?: string[];
   readonly spurious?: boolean;
+  readonly replay?: string;
 }
 
 export function registerProve(program: Command): void {
-  dumpCommand(program, "prove", "<lock> <unlock>", "run the real lock code in every order: verdict and witness")
+  dumpCommand(
+    program,
+    "prove",
+    "[lock] [unlock]",
+    "run the real lock code in every order: verdict and witness",
+    "[dump]",
+  )
     .option("--cpus <n>", "model CPUs, 1 to 4", "2")
     .option("--rounds <n>", "rounds of lock and unlock each", "3")
     .option("--memory <model>", "tso or sc", "tso")
@@ -45,9 +54,59 @@ export function registerProve(program: Command): void {
     )
     .option("--spurious", "sleeping CPUs may also wake without a kick")
     .option("--limit <n>", "steps of the witness to show (0: all)", "60")
-    .action((dump: string, lock: string, unlock: string, _options: unknown, command: Command) =>
-      run(dump, lock, unlock, command),
+    .option("--replay <file>", "run the witness of a saved --json result again, without a dump")
+    .action(
+      (
+        dump: string | undefined,
+        lock: string | undefined,
+        unlock: string | undefined,
+        _options: unknown,
+        command: Command,
+      ) => {
+        const options = command.optsWithGlobals<ProveOptions>();
+        if (options.replay !== undefined) return runReplay(options.replay, options);
+        if (dump === undefined || lock === undefined || unlock === undefined) {
+          return fail(
+            new UsageError(
+              "prove needs a dump, a lock and an unlock",
+              "palimpsest prove DUMP _raw_spin_lock_irq _raw_spin_unlock_irqrestore",
+            ),
+            options.json ?? false,
+          );
+        }
+        return run(dump, lock, unlock, command);
+      },
     );
+}
+
+/** Runs a saved witness again: status 0 when it ends as recorded, 2 when it does not. */
+function runReplay(file: string, options: ProveOptions): void {
+  const json = options.json ?? false;
+  try {
+    const saved = JSON.parse(readFileSync(file, "utf8")) as { schema?: unknown; replay?: unknown };
+    const packed = saved.schema === WITNESS_SCHEMA ? saved : saved.replay;
+    if (packed === undefined || packed === null)
+      throw new UsageError(`${file} holds no witness`, "Save one with prove --json.");
+    const result = replayWitnessFile(packed, file);
+    const { witness } = packed as WitnessFile;
+    printResult(
+      options,
+      {
+        schema: "palimpsest/replay/1",
+        ok: result.ok,
+        verdict: witness.verdict,
+        problem: result.problem ?? null,
+        steps: result.steps.length,
+      },
+      (r) =>
+        r.ok
+          ? `replayed ${r.steps} steps: ends the same way, ${r.verdict}: ${witness.problem}\n`
+          : `does not end the same way: ${r.problem}\n`,
+    );
+    process.exitCode = result.ok ? 0 : 2;
+  } catch (error) {
+    fail(error instanceof SyntaxError ? new UsageError(`${file}: not JSON: ${error.message}`) : error, json);
+  }
 }
 
 function collect(value: string, list: string[]): string[] {
@@ -185,17 +244,18 @@ function resultOf({ kernel }: CommandContext, answer: DumpProof, asked: Asked): 
     verdict: proof.verdict,
     reason: proof.reason ?? null,
     bounds: {
-      cpus: asked.cpus,
+      cpus: proof.cpus,
       rounds: asked.rounds,
       memory: asked.model,
       ...asked.bounds,
       hit: proof.bound === undefined ? null : `${proof.bound.name} ${proof.bound.value}`,
     },
-    states: proof.states,
+    states: answer.states,
     transitions: proof.transitions,
-    seconds: proof.seconds,
+    seconds: answer.seconds,
     memoryBytes: proof.memoryBytes,
     assumptions: answer.assumptions,
     witness: proof.witness ?? null,
+    replay: answer.file ?? null,
   };
 }
