@@ -31,12 +31,13 @@ export function kernelFacts(kernel: Kernel, kaslrOffset?: number): KernelFacts {
   };
 }
 
+/** Causes come before what follows from them: one mixed lock explains a thousand stale sites. */
+const CAUSES: readonly Finding["id"][] = ["lock.mixed", "hang.lock-pair", "slot.late-write"];
+
 /** Findings by severity, then by object, then by address. */
 function order(findings: Finding[]): Finding[] {
   const rank = { error: 0, warning: 1, note: 2 };
-  // Causes before what follows from them: one mixed lock explains a thousand stale sites.
-  const cause = (finding: Finding): number =>
-    finding.id === "lock.mixed" ? 0 : finding.id === "slot.late-write" ? 1 : 2;
+  const cause = (finding: Finding): number => (CAUSES.indexOf(finding.id) + CAUSES.length + 1) % (CAUSES.length + 1);
   return findings.sort(
     (a, b) =>
       rank[a.severity] - rank[b.severity] ||

@@ -122,5 +122,18 @@ export interface SlotLateWrite extends FindingBase {
   readonly places: readonly { readonly address: string; readonly symbol: string }[];
 }
 
-export type Finding = TextForeign | SiteStale | Unknown | LockMixed | SlotLateWrite;
+/** A lock and an unlock that the dump's sites pair up were run in every order, and it goes wrong. */
+export interface HangLockPair extends FindingBase {
+  readonly id: "hang.lock-pair";
+  readonly verdict: "hang" | "two-holders" | "bad-end" | "trap";
+  readonly lock: string;
+  readonly unlock: string;
+  readonly cpus: number;
+  readonly rounds: number;
+  readonly states: number;
+  /** the last steps of the witness, "CPU 0  __ticket_spin_lock+0xe  pause" */
+  readonly witness: readonly string[];
+}
+
+export type Finding = TextForeign | SiteStale | Unknown | LockMixed | SlotLateWrite | HangLockPair;
 export type FindingId = Finding["id"];

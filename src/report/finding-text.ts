@@ -40,6 +40,12 @@ export function findingLines(finding: Finding, paint: Paint): string[] {
       return [head, ...finding.notes.map((note) => `    ${note}`)];
     case "slot.late-write":
       return [head, ...slotLine(finding.slot), ...finding.notes.map((note) => `    ${note}`)];
+    case "hang.lock-pair":
+      return [
+        head,
+        ...finding.notes.map((note) => `    ${note}`),
+        ...finding.witness.map((step) => paint.dim(`      ${step}`)),
+      ];
     default:
       return unreachable(finding);
   }

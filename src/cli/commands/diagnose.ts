@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { auditResult } from "../../audit/result.ts";
 import { lockFindings } from "../../locks/lock-findings.ts";
 import { auditText } from "../../report/audit-text.ts";
+import { provePairs } from "../prove-pairs.ts";
 import type { GlobalOptions } from "../terminal.ts";
 import { TOOL } from "../version.ts";
 import { auditOf } from "./audit-run.ts";
@@ -26,7 +27,11 @@ async function run(
   await withDump(dump, options, async (context) => {
     const audit = await auditOf(context);
     const locks = schema === "palimpsest/diagnose/1" ? lockFindings(context.kernel, audit.objects) : [];
-    const result = auditResult(schema, TOOL, context.kernel, audit, locks);
+    const mixed = locks.find((finding) => finding.id === "lock.mixed");
+    const proved = mixed === undefined ? undefined : provePairs(context.kernel, audit, mixed);
+    const more = [...locks, ...(proved?.findings ?? [])];
+    const told = { ...audit, problems: [...audit.problems, ...(proved?.notes ?? [])] };
+    const result = auditResult(schema, TOOL, context.kernel, told, more);
     const limit = wholeNumber(options.limit, 12);
     printResult(options, result, (r) =>
       auditText(r, { limit, detailed: schema === "palimpsest/audit/1" }, context.paint),
