@@ -1,4 +1,5 @@
 // One run over one dump: the file, the kernel in it, and the images that belong to it, opened when they are asked for.
+import { dirname, join } from "node:path";
 import { inflateSync } from "node:zlib";
 import type { ImageSet } from "../audit/audit.ts";
 import { imageMismatch, moduleBuildId } from "../audit/identity.ts";
@@ -12,6 +13,7 @@ import type { Dump } from "../memory/types.ts";
 import { OpenError, UsageError } from "./failure.ts";
 import { DebugInfo } from "./files/debug-info.ts";
 import { type Files, openFiles, prepareCodecs } from "./files/index.ts";
+import { symbolsOf } from "./files/vmlinux-symbols.ts";
 import { type GlobalOptions, note, type Progress } from "./terminal.ts";
 
 export class Session {
@@ -32,7 +34,7 @@ export class Session {
       const dump = openDump(source, { inflate });
       progress.update(0.1, "finding the kernel");
       const debugInfo = options.debugInfo === undefined ? undefined : await openDebugInfo(options.debugInfo);
-      return new Session(kernelOf(dump, debugInfo), source, options, progress);
+      return new Session(kernelOf(dump, debugInfo, options), source, options, progress);
     } catch (error) {
       source.close();
       throw error;
@@ -109,9 +111,12 @@ async function openDebugInfo(path: string): Promise<DebugInfo> {
   return DebugInfo.open(new FileSource(path));
 }
 
-function kernelOf(dump: Dump, debugInfo: DebugInfo | undefined): Kernel {
+function kernelOf(dump: Dump, debugInfo: DebugInfo | undefined, options: GlobalOptions): Kernel {
   try {
-    const kernel = openKernel(dump, { types: debugInfo && ((context) => debugInfo.typesFor(context)) });
+    const kernel = openKernel(dump, {
+      types: debugInfo && ((context) => debugInfo.typesFor(context)),
+      symbols: () => symbolsOf([options.image, options.debugInfo, join(dirname(dump.path), "vmlinux")]),
+    });
     debugInfo?.checkModule(kernel);
     return kernel;
   } catch (error) {

@@ -5,25 +5,23 @@ import { readNotes } from "../bytes/elf.ts";
 import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
 import { combineSymbols } from "../symbols/combine.ts";
-import { findKallsyms } from "../symbols/find-kallsyms.ts";
-import { Kallsyms, kallsymsFromVmcoreinfo, readKallsyms } from "../symbols/kallsyms.ts";
 import type { SymbolTable, TypeTable } from "../symbols/types.ts";
-import { type AddressSpace, openAddressSpace } from "./address-space.ts";
+import { openAddressSpace } from "./address-space.ts";
+import { type GivenSymbols, readCoreSymbols } from "./core-symbols.ts";
 import { readCpuFeatures } from "./cpu-features.ts";
 import type { Kernel } from "./kernel.ts";
 import { moduleSymbols } from "./module-symbols.ts";
 import { readModules } from "./modules.ts";
 import { Structures } from "./structures.ts";
 import { type GivenTypes, openTypes, type TypesContext } from "./type-sources.ts";
-import { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.ts";
+import { parseVmcoreinfo } from "./vmcoreinfo.ts";
 
 export interface OpenKernelOptions {
   /** Layouts out of a file that the user gives. May throw, when the file belongs to another build. */
   readonly types?: (context: TypesContext) => GivenTypes | undefined;
+  /** Symbols out of a file that the user gives, for kernels whose kallsyms has no variables. */
+  readonly symbols?: () => GivenSymbols | undefined;
 }
-
-/** The kernel image in memory is searched in full only when VMCOREINFO does not tell where kallsyms lies. */
-const MAX_IMAGE = 256 << 20;
 
 /**
  * @throws MissingError when there is no kernel to be found, or one without symbols
@@ -33,7 +31,8 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
   const vmcoreinfo = dump.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(dump.vmcoreinfo);
   const space = openAddressSpace(dump, vmcoreinfo);
   const { memory } = space;
-  const symbols = readCoreSymbols(space, vmcoreinfo, problems);
+  const core = readCoreSymbols(space, vmcoreinfo, options.symbols, problems);
+  const symbols = core.table;
   const find = (name: string): VirtualAddress | undefined => symbols.lookup(name)?.address;
   const address = (name: string): VirtualAddress => {
     const found = find(name);
@@ -72,36 +71,11 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     features: readCpuFeatures(structures, find("boot_cpu_data"), problems),
     kaslrOffset: vmcoreinfo?.kernelOffset,
     initFreed: isInitFreed(memory, types, find),
-    evidence: [...symbolEvidence(symbols), ...evidence],
+    evidence: [...core.evidence, ...evidence],
     problems,
     address,
     find,
   };
-}
-
-function readCoreSymbols(space: AddressSpace, vmcoreinfo: Vmcoreinfo | undefined, problems: string[]): SymbolTable {
-  const { memory, image } = space;
-  const told = vmcoreinfo && kallsymsFromVmcoreinfo((name) => vmcoreinfo.symbol(name));
-  if (told !== undefined) {
-    try {
-      return readKallsyms(memory, told);
-    } catch (error) {
-      if (!(error instanceof PalimpsestError)) throw error;
-      problems.push(`kallsyms where VMCOREINFO says: ${error.message}; searched for instead`);
-    }
-  }
-  const bytes = new Uint8Array(Math.min(image.length, MAX_IMAGE));
-  memory.readPresent(image.start, bytes, () => {});
-  const found = findKallsyms(bytes, image.start);
-  if (found === undefined) {
-    throw new MissingError("the kernel's symbol table (kallsyms)", "its pages may have been left out of this dump");
-  }
-  return readKallsyms(memory, found);
-}
-
-/** How the symbol table was read, for the absolute ones of old that were found by their structure. */
-function symbolEvidence(symbols: SymbolTable): string[] {
-  return symbols instanceof Kallsyms ? [`kallsyms: ${symbols.count} symbols, addresses ${symbols.encoding}`] : [];
 }
 
 function readText(memory: VirtualMemory, address: VirtualAddress, max: number): string | undefined {
