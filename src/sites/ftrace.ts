@@ -2,7 +2,7 @@
 // of the site (kernel/trace/ftrace.c, arch/x86/kernel/ftrace.c).
 
 import type { BuiltSection } from "../built/object.ts";
-import { type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import {
   FTRACE_FL,
   type FtraceOps,
@@ -10,9 +10,11 @@ import {
   ftraceRecords,
   pointerOffset,
 } from "../kernel/ftrace-records.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import { branch32, CALL, JMP32, rel32Target } from "../x86/encode.ts";
 import { heldLock, moduleOnTheMove } from "./changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
+import { branchTarget, isCallable } from "./legal-call.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, type Pending, SiteArrays, type SiteDetails } from "./site.ts";
 
@@ -20,7 +22,12 @@ const LENGTH = 5;
 /** ftrace_call and its kin: calls inside the trampolines' template that lead to the tracer in use. */
 const LABELS = ["ftrace_call", "ftrace_regs_call"] as const;
 
-/** Where an enabled site calls: ftrace_get_addr_curr(). */
+/** ftrace_is_jmp(): a direct trampoline is jumped to when bit 0 of its address is set (7.0 and newer). */
+function leadTo(at: KernelOffset, target: KernelOffset): Uint8Array {
+  return (target & 1) === 0 ? branch32(CALL, at, target) : branch32(JMP32, at, target - 1);
+}
+
+/** Where an enabled site leads, in leadTo()'s terms: ftrace_get_addr_curr(). */
 export function tracedTarget(context: SiteContext, records: FtraceRecords, index: number): KernelOffset | undefined {
   const ip = records.ips[index];
   const flags = records.flags[index];
@@ -66,9 +73,11 @@ export const applyFtrace: Mechanism = (context) => {
     }
     const target = tracedTarget(context, records, index);
     if (target === undefined) context.problems.push(`the trampoline that traces ${nameOf(context, at)} is unknown`);
-    else space.write(at, branch32(CALL, at, target), id);
+    else space.write(at, leadTo(at, target), id);
   }
   const labels = object.name === "vmlinux" ? applyLabels(context, sites, id) : 0;
+  const leads = (target: KernelOffset): string =>
+    (target & 1) === 0 ? `calls ${nameOf(context, target)}` : `jumps to ${nameOf(context, target - 1)}`;
   const describe = (i: number): SiteDetails => {
     const at = sites.offsets[i];
     const index = records.indexOf(at);
@@ -83,7 +92,7 @@ export const applyFtrace: Mechanism = (context) => {
         value: index < 0 ? "none" : `flags 0x${records.flags[index].toString(16).padStart(8, "0")}`,
       },
       reason: enabled
-        ? `traced: calls ${target === undefined ? "an unknown trampoline" : nameOf(context, target)}`
+        ? `traced: ${target === undefined ? "calls an unknown trampoline" : leads(target)}`
         : "not traced: NOP",
       forms: forms.filter((form) => enabled || !form.name.startsWith("NOP")),
       callsFunctions: true,
@@ -142,7 +151,7 @@ function pendingChange(
     forms: (i, poked) => {
       const at = sites.offsets[i];
       const calls = (list: Iterable<KernelOffset | undefined>): Uint8Array[] =>
-        [...list].flatMap((target) => (target === undefined ? [] : [branch32(CALL, at, target)]));
+        [...list].flatMap((target) => (target === undefined ? [] : [leadTo(at, target)]));
       if (i >= sites.count - labels) {
         const built = space.readBuilt(at, LENGTH);
         return built === undefined ? calls(tracers) : [built, ...calls(tracers)];
@@ -155,16 +164,34 @@ function pendingChange(
   };
 }
 
+/** ftrace_kill() and sysctl kernel.ftrace_enabled=0 set ftrace_trace_function to a stub and leave the labels alone. */
+function isOff(kernel: Kernel): boolean {
+  const flag = (name: string): number | undefined => {
+    const at = kernel.find(name);
+    return at === undefined ? undefined : kernel.memory.tryRead(at, 4)?.[0];
+  };
+  return flag("ftrace_enabled") === 0 || (flag("ftrace_disabled") ?? 0) !== 0;
+}
+
+/** Where a label leads now, when that is the start of a function. */
+function labelTarget(kernel: Kernel, at: KernelOffset): KernelOffset | undefined {
+  const found = kernel.memory.tryRead(fromKernelOffset(at), LENGTH);
+  const target = found?.[0] === CALL ? branchTarget(found, at) : undefined;
+  return target !== undefined && isCallable(kernel, target) ? target : undefined;
+}
+
 /** ftrace_call leads to *ftrace_trace_function; ftrace_graph_call (up to 5.10) to ftrace_graph_caller while that is active. */
 function applyLabels(context: SiteContext, sites: SiteArrays, id: number): number {
   const { space, state, kernel } = context;
   const before = sites.count;
-  const tracer = pointerOffset(kernel, "ftrace_trace_function");
+  const current = pointerOffset(kernel, "ftrace_trace_function");
+  const off = isOff(kernel);
   for (const label of LABELS) {
     const at = state.symbol(label);
     const built = at === undefined ? undefined : space.readBuilt(at, LENGTH);
-    if (at === undefined || built === undefined || built[0] !== CALL || tracer === undefined) continue;
+    if (at === undefined || built === undefined || built[0] !== CALL || current === undefined) continue;
     sites.add(at, LENGTH);
+    const tracer = (off ? labelTarget(kernel, at) : undefined) ?? current;
     const bytes = branch32(CALL, at, tracer);
     if (rel32Target(built, 1, at + LENGTH) !== tracer) space.write(at, bytes, id);
   }

@@ -5,6 +5,7 @@ import { MissingError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { applyAlternatives } from "./alternatives.ts";
 import { Before, holdBackPending, mayBePending } from "./boot-progress.ts";
+import { applyBpfDispatchers } from "./bpf-dispatcher.ts";
 import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
@@ -36,6 +37,7 @@ const ORDER: readonly Mechanism[] = [
   applyJumpLabels,
   applyStaticCalls,
   applyFtrace,
+  applyBpfDispatchers,
   applyKprobes,
 ];
 

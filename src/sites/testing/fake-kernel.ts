@@ -84,7 +84,7 @@ export function fakeKernel(options: FakeKernelOptions = {}): FakeKernel {
 function fakeTypes(given: FakeTypes): TypeTable {
   const member = (type: string, path: string): Member | undefined => {
     const found = given[type]?.members?.[path];
-    return found && { offset: found[0], size: found[1], typeName: "" };
+    return found && { offset: found[0], size: found[1], typeName: found[1] === 8 ? "void *" : "" };
   };
   return {
     origin: "test",
