@@ -30,10 +30,9 @@ export interface PatchState {
   readonly itsReturnThunk: KernelOffset | undefined;
   /** __x86_indirect_thunk_array, 32 bytes an entry. */
   readonly thunkArray: KernelOffset | undefined;
-  /** SMP lock prefixes are turned into DS prefixes. */
+  /** SMP lock prefixes are turned into DS prefixes; not with noreplace-smp. */
   readonly uniproc: boolean;
-  /** Booted with noreplace-smp or noreplace-paravirt: those sites stay as built. */
-  readonly noReplaceSmp: boolean;
+  /** Booted with noreplace-paravirt: those sites stay as built. */
   readonly noReplaceParavirt: boolean;
   /** The symbol's offset, when the core has it. */
   symbol(name: string): KernelOffset | undefined;
@@ -111,6 +110,7 @@ export function readPatchState(kernel: Kernel, problems: string[]): PatchState {
   };
   const hasLockSwitch =
     kernel.find("alternatives_smp_switch") !== undefined || kernel.find("alternatives_enable_smp") !== undefined;
+  const noReplaceSmp = flag("noreplace_smp") ?? false;
   return {
     nops: nopStyle(kernel, problems),
     retpoline,
@@ -123,8 +123,7 @@ export function readPatchState(kernel: Kernel, problems: string[]): PatchState {
     returnThunk,
     itsReturnThunk,
     thunkArray: symbol("__x86_indirect_thunk_array") ?? symbol("__x86_indirect_thunk_rax"),
-    uniproc: flag("uniproc_patched") ?? (hasLockSwitch && features.has(X86_FEATURE_UP)),
-    noReplaceSmp: flag("noreplace_smp") ?? false,
+    uniproc: !noReplaceSmp && (flag("uniproc_patched") ?? (hasLockSwitch && features.has(X86_FEATURE_UP))),
     noReplaceParavirt: flag("noreplace_paravirt") ?? false,
     symbol,
   };

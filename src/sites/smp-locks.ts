@@ -27,7 +27,6 @@ export const applySmpLocks: Mechanism = (context) => {
     if (text !== undefined && (places[i] < text.start || places[i] >= text.start + text.bytes.length)) continue;
     const current = space.read(places[i], 1);
     if (current === undefined) continue;
-    if (state.noReplaceSmp) continue;
     if (state.uniproc && current[0] === LOCK) bytes[0] = DS;
     else if (!state.uniproc && current[0] === DS) bytes[0] = LOCK;
     else continue;
