@@ -1,7 +1,7 @@
 // Alternatives: instructions replaced by what the CPU's features call for (arch/x86/kernel/alternative.c). Since 6.8
 // paravirt calls are alternatives too (ALT_FLAG_DIRECT_CALL).
 import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
-import { branch32, CALL, hexBytes } from "../x86/encode.ts";
+import { branch32, CALL, hexBytes, rel32Target } from "../x86/encode.ts";
 import { fillNops } from "../x86/nops.ts";
 import { mergeNops, mergeSingleNops, relocateReplacement, relocateSimple } from "./alt-relocate.ts";
 import { type AltTable, altLayout, featureName, readAltTable, siteRun } from "./alt-table.ts";
@@ -53,7 +53,7 @@ class Replay {
     const out = new Uint8Array(length);
     out.set(replacement);
     if (table.directCall[i]) {
-      const call = this.directCall(before, at);
+      const call = this.directCall(before, at, from, out);
       if (call === undefined) return undefined;
       out.set(call.bytes);
       out.fill(0x90, call.bytes.length);
@@ -102,14 +102,22 @@ class Replay {
   }
 
   /** alt_replace_call(): the direct call to what the pv_ops slot of the built `call *disp(%rip)` holds. */
-  private directCall(before: Uint8Array, at: KernelOffset): { slot: KernelOffset; bytes: Uint8Array } | undefined {
+  private directCall(
+    before: Uint8Array,
+    at: KernelOffset,
+    from: KernelOffset,
+    replacement: Uint8Array,
+  ): { slot: KernelOffset; bytes: Uint8Array } | undefined {
     const branch = decodeIndirect(before, at);
     if (branch === undefined) return undefined;
     const value = this.slots.value(branch.slot);
     if (value === undefined) return undefined;
     const target = value.target ?? this.bug;
     if (target === undefined) return undefined;
-    const bytes = target === this.noop ? new Uint8Array() : branch32(CALL, at, target);
+    // The replacement calls BUG_func, or its counting padding where call depth is tracked; the distance is kept.
+    const built = replacement[0] === CALL ? rel32Target(replacement, 1, from + 5) : this.bug;
+    const distance = this.bug === undefined || built === undefined ? 0 : built - this.bug;
+    const bytes = target === this.noop ? new Uint8Array() : branch32(CALL, at, target + distance);
     return { slot: branch.slot, bytes };
   }
 

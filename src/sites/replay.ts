@@ -6,6 +6,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { applyAlternatives } from "./alternatives.ts";
 import { Before, holdBackPending, mayBePending } from "./boot-progress.ts";
 import { applyBpfDispatchers } from "./bpf-dispatcher.ts";
+import { applyCallThunks, callsComeFirst } from "./call-thunks.ts";
 import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
@@ -73,7 +74,15 @@ export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchSt
   };
   const sites: SiteList[] = [];
   const booting = mayBePending(context);
-  for (const mechanism of ORDER) {
+  const calls = state.callDepth ? applyCallThunks : undefined;
+  const order =
+    calls === undefined
+      ? ORDER
+      : ORDER.flatMap((mechanism) => {
+          if (mechanism !== applyAlternatives) return [mechanism];
+          return callsComeFirst(context) ? [calls, mechanism] : [mechanism, calls];
+        });
+  for (const mechanism of order) {
     const before = booting ? new Before(context.space) : undefined;
     const list = mechanism(context);
     if (list === undefined) continue;

@@ -78,10 +78,12 @@ class StaticCalls {
     }
     if (tail) return func === null ? this.nullReturn(at) : branch32(JMP32, at, func);
     if (func === null) return state.nops.atomic5;
-    if (this.inlinesReturn0 && func === this.return0) return RETURN0;
-    if (this.warnTrap !== undefined && func === this.warnTrap) return WARN_TRAP;
-    if (this.isInlinedUnlock(func)) return NATIVE_UNLOCK;
-    return branch32(CALL, at, callThunkTarget(context, func));
+    // The kernel looks for the inlined forms after translation: a counted function is called.
+    const target = callThunkTarget(context, func);
+    if (this.inlinesReturn0 && target === this.return0) return RETURN0;
+    if (this.warnTrap !== undefined && target === this.warnTrap) return WARN_TRAP;
+    if (this.isInlinedUnlock(target)) return NATIVE_UNLOCK;
+    return branch32(CALL, at, target);
   }
 
   /** 7.3 makes queued_spin_unlock a static call and inlines its native target. */
