@@ -33,6 +33,7 @@ export function lockSitesOf(
   const byOffset = new Map(slots.map((slot) => [slot.offset, slot]));
   const out = new Map<KernelOffset, LockSite>();
   const { space } = object.replayed;
+  const padding = countingPadding(kernel);
   const add = (at: KernelOffset, length: number, slot: LockSlot): void => {
     if (out.has(at)) return;
     const region = space.find(at, length);
@@ -46,7 +47,7 @@ export function lockSitesOf(
       at,
       length,
       slot,
-      ...(absent ? ABSENT : running(held.bytes.subarray(from, from + length), at, slot, implementations)),
+      ...(absent ? ABSENT : running(held.bytes.subarray(from, from + length), at, slot, implementations, padding)),
     });
   };
   for (const list of object.replayed.sites) {
@@ -71,6 +72,13 @@ export function lockSitesOf(
   return [...out.values()].sort((a, b) => a.at - b.at);
 }
 
+/** With call depth tracking a call enters a function through the counting sequence in front of it (callthunks.c, 6.2). */
+function countingPadding(kernel: Kernel): number {
+  const start = kernel.find("skl_call_thunk_template");
+  const end = kernel.find("skl_call_thunk_tail");
+  return start === undefined || end === undefined || end <= start || end - start > 64n ? 0 : Number(end - start);
+}
+
 const ABSENT = { how: "absent", target: undefined, implementation: undefined } as const;
 
 /** What the bytes of a site do. */
@@ -79,10 +87,12 @@ export function running(
   at: KernelOffset,
   slot: LockSlot,
   implementations: Implementations,
+  padding = 0,
 ): Pick<LockSite, "how" | "target" | "implementation"> {
   const call = callTarget(bytes, at);
   if (call !== undefined) {
-    return { how: "call", target: call.target, implementation: implementations.of(call.target, slot.role) };
+    const target = padding > 0 && call.target + padding === slot.target ? slot.target : call.target;
+    return { how: "call", target, implementation: implementations.of(target, slot.role) };
   }
   const branch = decodeIndirect(bytes, at);
   if (branch !== undefined) return { how: "slot", target: slot.target, implementation: slot.implementation };
