@@ -2,8 +2,10 @@
 // what is live where, the environment.
 import { Code } from "./decode.ts";
 import { EnvironmentModel } from "./environment.ts";
+import { ALL, NONE, ONLY_RAX } from "./live-code.ts";
 import { Liveness } from "./liveness.ts";
 import type { SpinLength } from "./local-state.ts";
+import { RETURN_ADDRESS } from "./model-addresses.ts";
 import { PatchedMemory } from "./patched-memory.ts";
 import type { CodeMemory, System } from "./types.ts";
 
@@ -15,11 +17,21 @@ export interface CodeContext {
   readonly spins: Map<string, SpinLength>;
 }
 
-export function codeContext(system: System): CodeContext {
+/** @param forget false: nothing is ever dead, every register is kept */
+export function codeContext(system: System, forget = true): CodeContext {
   const memory = new PatchedMemory(system.memory, system.presets ?? []);
   const environment = new EnvironmentModel(system.environment ?? {}, system.programs.length);
-  const phases = system.programs.flatMap((program) => program.phases);
-  const ends = new Set(phases.flatMap((phase) => (phase.kind === "run" ? (phase.entry.stopAt ?? []) : [])));
-  const liveness = new Liveness(memory, (address) => ends.has(address) || environment.isHooked(address));
+  const runs = system.programs.flatMap((program) => program.phases).filter((phase) => phase.kind === "run");
+  const stops = new Set(runs.flatMap((phase) => phase.entry.stopAt ?? []));
+  const needsResult = runs.some((phase) => Object.values(phase.entry.registers).includes("result"));
+  // Behind a function's return nothing of its registers matters but a result that the next entry asks for.
+  const returned = system.keepRegisters === true ? ALL : needsResult ? ONLY_RAX : NONE;
+  const liveness = new Liveness(memory, {
+    endAt: (address) => {
+      if (!forget) return ALL;
+      if (address === RETURN_ADDRESS) return returned;
+      return stops.has(address) || environment.isHooked(address) ? ALL : undefined;
+    },
+  });
   return { memory, code: new Code(memory), liveness, environment, spins: new Map() };
 }

@@ -119,7 +119,7 @@ export function countedSpin(
   const { iterations, flags } = run;
   if (iterations === 0) return undefined;
   const general = next.general.map((value, i) => value + step[i] * BigInt(iterations));
-  const last = { ...next, general, flags };
+  const last = { ...next, general, flags, forgotten: undefined };
   return { head: one.id, last: iterations === MAX_ITERATIONS ? undefined : last, iterations, reads };
 }
 

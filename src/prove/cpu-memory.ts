@@ -58,6 +58,13 @@ export class CpuMemory implements Bus {
     return (value >> ((address & 7n) * 8n)) & maskOf(size);
   }
 
+  /** 8 aligned bytes of the CPU's own stack; undefined elsewhere, or where another CPU uses it too. */
+  ownStackSlot(address: bigint): bigint | undefined {
+    if (!isOwnStack(this.cpu, address) || (address & 7n) !== 0n) return undefined;
+    const cell = this.cells.at(address);
+    return cell.shared >= 0 ? undefined : (this.values.get(cell) ?? cell.base);
+  }
+
   store(address: bigint, size: Size, value: bigint): void {
     if (this.isShared(address, size, true)) {
       if (this.captured >= 0)

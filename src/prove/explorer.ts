@@ -1,6 +1,7 @@
 // All states that the CPUs can reach, breadth first, with every successor kept: what the verdict is read from. Bounds
 // are looked at every few thousand states; whichever is hit first is named.
 
+import { ForgettingFailed } from "./automaton.ts";
 import { SharingChange } from "./cells.ts";
 import { codeContext } from "./code-context.ts";
 import type { FaultKind } from "./local-state.ts";
@@ -60,7 +61,7 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
   const bounds = { ...DEFAULT_BOUNDS, ...options.bounds };
   const shared = new Set([...sharedFromTheStart(system), ...(options.shared ?? [])]);
   const start = performance.now();
-  const context = codeContext(system);
+  let context = codeContext(system);
   let warm = false;
   for (;;) {
     const model = new Model(system, [...shared], bounds, context);
@@ -70,8 +71,9 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
       warm = true;
       return exploreFrom(model, model.initial(), bounds, options, start);
     } catch (error) {
-      if (!(error instanceof SharingChange) || shared.size >= MAX_SHARED_CELLS) throw error;
-      shared.add(error.address);
+      if (error instanceof ForgettingFailed) context = codeContext(system, false);
+      else if (error instanceof SharingChange && shared.size < MAX_SHARED_CELLS) shared.add(error.address);
+      else throw error;
     }
   }
 }
@@ -127,7 +129,7 @@ export function exploreFrom(
     if (model.holders(at) > 1) violate("two-holders", state);
     const faulted = model.faulted(at);
     if (faulted >= 0) {
-      const kind = model.faults[at[faulted]]?.kind ?? "unsupported";
+      const kind = model.faultOf(at[faulted])?.kind ?? "unsupported";
       if (kind === "bound") bound ??= { name: "localInstructions", value: bounds.localInstructions };
       violate(kind, state);
     }

@@ -1,145 +1,113 @@
-// Which registers and flags the code at an address can still read. A local state forgets the others: two CPUs that
-// differ only in what a spin loop read last time are the same state. Everything is live where the code ahead is not
-// plainly known (returns, calls, indirect jumps), so that forgetting never changes what the code does.
+// Which registers and flags the code ahead of a CPU can still read. A local state forgets the others: two CPUs that
+// differ only in what a spin loop read last time are the same state. Calls are followed into the callee and returns to
+// the return address that lies on the CPU's stack; where the code ahead is not plainly known, everything is live.
 import * as iced from "iced-x86";
 import { virtualAddress } from "../bytes/brand.ts";
-import { AF, CF, OF, PF, SF, ZF } from "./registers.ts";
+import { ALL, equal, type Live, type LiveNode, liveNode, minus, NONE, UNKNOWN_NODE, union } from "./live-code.ts";
 import type { CodeMemory } from "./types.ts";
 
-/** A set of register lanes and flags. `low`: bit r = byte 0 of register r, bit 16+r = byte 1; `high`: bit r = the rest. */
-export interface Live {
-  readonly low: number;
-  readonly high: number;
-  /** CF, PF … as in RFLAGS */
-  readonly flags: number;
-}
+export type { Live } from "./live-code.ts";
 
-const ALL: Live = { low: -1, high: 0xffff, flags: OF | SF | ZF | AF | CF | PF };
-const NONE: Live = { low: 0, high: 0, flags: 0 };
-const MAX_REGION = 2000;
+/** Places in one look ahead, the nearest first; behind those farther away everything is live. */
+const MAX_PLACES = 800;
+const MAX_CALL_DEPTH = 3;
 const LONGEST_INSTRUCTION = 15;
 
-interface Node {
-  readonly use: Live;
-  /** overwritten without being read */
-  readonly kill: Live;
-  /** undefined: leaves the known code, everything is live */
-  readonly next: readonly bigint[] | undefined;
+/** What a look ahead may ask of the CPU. */
+export interface StackView {
+  /** RBP - RSP, when RBP points into the CPU's stack. */
+  readonly frame: number | undefined;
+  /** `address` - RSP, when the address lies in the CPU's stack. */
+  offsetOf(address: bigint): number | undefined;
+  /** The 8 bytes at RSP + offset; undefined outside of the CPU's own stack. */
+  slot(offset: number): bigint | undefined;
 }
 
-const union = (a: Live, b: Live): Live => ({ low: a.low | b.low, high: a.high | b.high, flags: a.flags | b.flags });
-const minus = (a: Live, b: Live): Live => ({ low: a.low & ~b.low, high: a.high & ~b.high, flags: a.flags & ~b.flags });
-const equal = (a: Live, b: Live): boolean => a.low === b.low && a.high === b.high && a.flags === b.flags;
-
-function lanesOf(register: iced.Register): Live {
-  const full = iced.RegisterExt.fullRegister(register);
-  if (full < iced.Register.RAX || full > iced.Register.R15) return NONE;
-  const bit = 1 << (full - iced.Register.RAX);
-  const size = iced.RegisterExt.size(register);
-  if (size >= 4) return { low: bit | (bit << 16), high: bit, flags: 0 };
-  if (size === 2) return { low: bit | (bit << 16), high: 0, flags: 0 };
-  const high = register >= iced.Register.AH && register <= iced.Register.BH;
-  return { low: high ? bit << 16 : bit, high: 0, flags: 0 };
+/** What the model does at an address instead of running code there. */
+export interface LiveEnd {
+  /** What it reads of the registers; undefined for ordinary code. */
+  endAt(address: bigint): Live | undefined;
 }
 
-function flagsOf(bits: number): Live {
-  const flags =
-    (bits & iced.RflagsBits.OF ? OF : 0) |
-    (bits & iced.RflagsBits.SF ? SF : 0) |
-    (bits & iced.RflagsBits.ZF ? ZF : 0) |
-    (bits & iced.RflagsBits.AF ? AF : 0) |
-    (bits & iced.RflagsBits.CF ? CF : 0) |
-    (bits & iced.RflagsBits.PF ? PF : 0);
-  return { low: 0, high: 0, flags };
+interface Answer {
+  readonly frame: number | undefined;
+  readonly slots: readonly (readonly [number, bigint | undefined])[];
+  readonly live: Live;
 }
 
-const READS: ReadonlySet<iced.OpAccess> = new Set([
-  iced.OpAccess.Read,
-  iced.OpAccess.CondRead,
-  iced.OpAccess.ReadWrite,
-  iced.OpAccess.ReadCondWrite,
-]);
-/** A shift or rotate by CL leaves the flags alone when CL is 0. */
-const MAYBE_FLAGS: ReadonlySet<iced.Mnemonic> = new Set([
-  iced.Mnemonic.Shl,
-  iced.Mnemonic.Sal,
-  iced.Mnemonic.Shr,
-  iced.Mnemonic.Sar,
-  iced.Mnemonic.Rol,
-  iced.Mnemonic.Ror,
-]);
+/** An instruction with RSP and RBP as offsets from where RSP stood at the start of the look ahead. */
+interface Place {
+  readonly address: bigint;
+  readonly stack: number;
+  readonly frame: number | undefined;
+  readonly depth: number;
+  readonly node: LiveNode;
+  /** indices of the places that can follow; undefined: everything is live behind this one */
+  next: number[] | undefined;
+  live: Live;
+}
 
 export class Liveness {
-  private readonly live = new Map<bigint, Live>();
-  private readonly nodes = new Map<bigint, Node>();
+  private readonly answers = new Map<bigint, Answer[]>();
+  private readonly nodes = new Map<bigint, LiveNode>();
+  private readonly factory = new iced.InstructionInfoFactory();
 
-  /** @param isEnd addresses at which the model takes over: hooks, ends of sites */
   constructor(
     private readonly memory: CodeMemory,
-    private readonly isEnd: (address: bigint) => boolean,
+    private readonly ends: LiveEnd,
   ) {}
 
   /** What is live before the instruction at `address` runs. */
-  at(address: bigint): Live {
-    let live = this.live.get(address);
-    if (live === undefined) {
-      this.solve(address);
-      live = this.live.get(address) ?? ALL;
-      this.live.set(address, live);
+  at(address: bigint, view: StackView): Live {
+    let known = this.answers.get(address);
+    if (known === undefined) {
+      known = [];
+      this.answers.set(address, known);
     }
+    for (const answer of known) {
+      if (answer.frame !== view.frame) continue;
+      if (answer.slots.every(([offset, value]) => view.slot(offset) === value)) return answer.live;
+    }
+    const asked = new Map<number, bigint | undefined>();
+    const recording: StackView = {
+      frame: view.frame,
+      offsetOf: (target) => view.offsetOf(target),
+      slot: (offset) => {
+        const value = view.slot(offset);
+        asked.set(offset, value);
+        return value;
+      },
+    };
+    const live = new LookAhead(this, recording).solve(address);
+    known.push({ frame: view.frame, slots: [...asked], live });
     return live;
   }
 
-  /** Backward data flow over all code that plain jumps reach from `start`. */
-  private solve(start: bigint): void {
-    const region: bigint[] = [];
-    const work = [start];
-    const met = new Set(work);
-    for (let address = work.pop(); address !== undefined; address = work.pop()) {
-      if (region.push(address) > MAX_REGION) return;
-      for (const next of this.node(address).next ?? []) {
-        if (met.has(next)) continue;
-        met.add(next);
-        work.push(next);
-      }
-    }
-    const live = new Map<bigint, Live>(region.map((address) => [address, NONE]));
-    for (let changed = true; changed; ) {
-      changed = false;
-      for (let i = region.length - 1; i >= 0; i--) {
-        const { use, kill, next } = this.node(region[i]);
-        const after = next === undefined ? ALL : next.map((n) => live.get(n) ?? ALL).reduce(union, NONE);
-        const before = union(use, minus(after, kill));
-        if (equal(before, live.get(region[i]) ?? NONE)) continue;
-        live.set(region[i], before);
-        changed = true;
-      }
-    }
-    for (const [address, value] of live) this.live.set(address, value);
+  endAt(address: bigint): Live | undefined {
+    return this.ends.endAt(address);
   }
 
-  private node(address: bigint): Node {
+  node(address: bigint): LiveNode {
     let node = this.nodes.get(address);
     if (node === undefined) {
-      node = this.isEnd(address) ? { use: ALL, kill: NONE, next: undefined } : this.decode(address);
+      node = this.decode(address);
       this.nodes.set(address, node);
     }
     return node;
   }
 
-  private decode(address: bigint): Node {
-    const unknown: Node = { use: ALL, kill: NONE, next: undefined };
+  private decode(address: bigint): LiveNode {
     let bytes: Uint8Array;
     try {
       bytes = this.memory.read(virtualAddress(address), LONGEST_INSTRUCTION);
     } catch {
-      return unknown;
+      return UNKNOWN_NODE;
     }
     const decoder = new iced.Decoder(64, bytes, iced.DecoderOptions.None);
     decoder.ip = address;
     const instruction = decoder.decode();
     try {
-      return instruction.isInvalid ? unknown : nodeOf(instruction);
+      return instruction.isInvalid ? UNKNOWN_NODE : liveNode(instruction, this.factory);
     } finally {
       instruction.free();
       decoder.free();
@@ -147,34 +115,142 @@ export class Liveness {
   }
 }
 
-function nodeOf(instruction: iced.Instruction): Node {
-  const factory = new iced.InstructionInfoFactory();
-  const info = factory.info(instruction);
-  try {
-    let use = flagsOf(instruction.rflagsRead);
-    let kill: Live = MAYBE_FLAGS.has(instruction.mnemonic) ? NONE : flagsOf(instruction.rflagsModified);
-    for (const used of info.usedRegisters()) {
-      const lanes = lanesOf(used.register);
-      if (READS.has(used.access)) use = union(use, lanes);
-      else if (used.access === iced.OpAccess.Write) kill = union(kill, lanes);
-      used.free();
+/** One backward data flow over all places that can follow a start. */
+class LookAhead {
+  private readonly places: Place[] = [];
+  private readonly index = new Map<string, number>();
+  /** Return addresses that followed calls put on the stack, by offset, with RBP and depth of the caller. */
+  private readonly returns = new Map<number, { address: bigint; frame: number | undefined; depth: number }[]>();
+  /** Places that return through an offset: they gain a successor when another call uses that offset. */
+  private readonly returners = new Map<number, Place[]>();
+  /** Offsets that some instruction stores to: a return through one goes where nobody here knows. */
+  private readonly stored = new Set<number>();
+  private readonly returning: Place[] = [];
+  /** Offsets that some push of the code ahead writes. */
+  private readonly pushed = new Set<number>();
+
+  constructor(
+    private readonly liveness: Liveness,
+    private readonly view: StackView,
+  ) {}
+
+  solve(start: bigint): Live {
+    this.place(start, 0, this.view.frame, 0);
+    // Breadth first: `places` grows while it is walked.
+    for (let i = 0; i < this.places.length; i++) {
+      if (this.places.length > MAX_PLACES) this.places[i].next = undefined;
+      else this.follow(this.places[i]);
     }
-    return { use, kill, next: successorsOf(instruction) };
-  } finally {
-    info.free();
-    factory.free();
+    for (const place of this.returning) if (this.stored.has(place.stack)) place.next = undefined;
+    for (let changed = true; changed; ) {
+      changed = false;
+      for (let i = this.places.length - 1; i >= 0; i--) {
+        const place = this.places[i];
+        const after =
+          place.next === undefined ? ALL : place.next.reduce((sum, n) => union(sum, this.places[n].live), NONE);
+        const before = union(place.node.use, minus(after, place.node.kill));
+        if (equal(before, place.live)) continue;
+        place.live = before;
+        changed = true;
+      }
+    }
+    return this.places[0].live;
+  }
+
+  private place(address: bigint, stack: number, frame: number | undefined, depth: number): number {
+    const key = `${address}:${stack}:${frame}:${depth}`;
+    let index = this.index.get(key);
+    if (index === undefined) {
+      const end = this.liveness.endAt(address);
+      const node =
+        end === undefined ? this.liveness.node(address) : { ...UNKNOWN_NODE, use: end, flow: "stop" as const };
+      const place: Place = { address, stack, frame, depth, node, next: [], live: NONE };
+      index = this.places.push(place) - 1;
+      this.index.set(key, index);
+    }
+    return index;
+  }
+
+  private follow(at: Place): void {
+    const { node } = at;
+    if (typeof node.stack === "number" && node.stack < 0) this.pushed.add(at.stack + node.stack);
+    if (node.storesAt !== undefined) this.stored.add(at.stack + node.storesAt);
+    switch (node.flow) {
+      case "stop":
+        return;
+      case "unknown":
+        at.next = undefined;
+        return;
+      case "call":
+        this.followCall(at);
+        return;
+      case "return":
+        this.followReturn(at);
+        return;
+      case "next": {
+        const frame = this.frameAfter(at);
+        const stack =
+          node.stack === "leave" ? (at.frame === undefined ? "unknown" : at.frame + 8) : addTo(at.stack, node.stack);
+        // With RSP lost, returns cannot be told any more.
+        at.next =
+          stack === "unknown" ? undefined : node.targets.map((target) => this.place(target, stack, frame, at.depth));
+        return;
+      }
+    }
+  }
+
+  private frameAfter(at: Place): number | undefined {
+    switch (at.node.frame) {
+      case "same":
+        return at.frame;
+      case "from-stack-pointer":
+        return at.stack;
+      case "popped": {
+        const offset = at.node.stack === "leave" ? at.frame : at.stack;
+        // Only what was there before the look ahead is known.
+        const known = offset !== undefined && at.depth === 0 && !this.pushed.has(offset);
+        const saved = known ? this.view.slot(offset) : undefined;
+        // A saved RBP that points elsewhere is no frame of this stack; its value then does not matter.
+        return saved === undefined ? undefined : this.view.offsetOf(saved);
+      }
+      case "unknown":
+        return undefined;
+    }
+  }
+
+  private followCall(at: Place): void {
+    if (at.depth >= MAX_CALL_DEPTH) {
+      at.next = undefined;
+      return;
+    }
+    const slot = at.stack - 8;
+    const back = { address: at.node.next, frame: at.frame, depth: at.depth };
+    const known = this.returns.get(slot) ?? [];
+    if (!known.some((other) => other.address === back.address && other.frame === back.frame)) {
+      this.returns.set(slot, [...known, back]);
+      for (const returner of this.returners.get(slot) ?? [])
+        if (returner.depth === back.depth + 1)
+          returner.next?.push(this.place(back.address, slot + 8, back.frame, back.depth));
+    }
+    at.next = [this.place(at.node.targets[0], slot, at.frame, at.depth + 1)];
+  }
+
+  private followReturn(at: Place): void {
+    const slot = at.stack;
+    this.returning.push(at);
+    // In a followed callee the return address is the followed call's; what lies on the stack there now is older.
+    if (at.depth > 0) {
+      const backs = (this.returns.get(slot) ?? []).filter((back) => back.depth === at.depth - 1);
+      this.returners.set(slot, [...(this.returners.get(slot) ?? []), at]);
+      at.next = backs.map((back) => this.place(back.address, slot + 8, back.frame, back.depth));
+      if (backs.length === 0) at.next = undefined;
+      return;
+    }
+    const address = slot < 0 ? undefined : this.view.slot(slot);
+    at.next = address === undefined ? undefined : [this.place(address, slot + 8, at.frame, at.depth)];
   }
 }
 
-function successorsOf(instruction: iced.Instruction): bigint[] | undefined {
-  switch (instruction.flowControl) {
-    case iced.FlowControl.Next:
-      return [instruction.nextIP];
-    case iced.FlowControl.ConditionalBranch:
-      return [instruction.nextIP, instruction.nearBranchTarget];
-    case iced.FlowControl.UnconditionalBranch:
-      return [instruction.nearBranchTarget];
-    default:
-      return undefined;
-  }
+function addTo(stack: number, effect: LiveNode["stack"]): number | "unknown" {
+  return typeof effect === "number" ? stack + effect : "unknown";
 }

@@ -16,6 +16,8 @@ export interface LocalState {
   readonly result: bigint;
   /** Store id that has been executed and not yet entered the store buffer; -1 for none. */
   readonly pending: number;
+  /** The registers before dead ones were forgotten, where that changed any; not part of the state. */
+  readonly forgotten?: { readonly general: BigUint64Array; readonly flags: number };
   /** Private cells whose value is not the initial one, by address. */
   readonly memory: readonly (readonly [Cell, bigint])[];
 }

@@ -7,7 +7,7 @@ import type { CodeContext } from "./code-context.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import { type Code, disassemble } from "./decode.ts";
 import type { EnvironmentModel, EnvironmentStep } from "./environment.ts";
-import type { Liveness } from "./liveness.ts";
+import type { Liveness, StackView } from "./liveness.ts";
 import {
   ATOMIC,
   DONE,
@@ -21,9 +21,9 @@ import {
   STUCK,
   WAIT,
 } from "./local-state.ts";
-import { COUNTER, poison, RETURN_ADDRESS, stackTop } from "./model-addresses.ts";
+import { COUNTER, isOwnStack, poison, RETURN_ADDRESS, stackTop } from "./model-addresses.ts";
 import type { Operation } from "./operation.ts";
-import { AC, ARITHMETIC, CpuRegisterFile, DF, IF, MASK64, RAX, RSP, registerNumber } from "./registers.ts";
+import { AC, ARITHMETIC, CpuRegisterFile, DF, IF, MASK64, RAX, RBP, RSP, registerNumber } from "./registers.ts";
 import { push } from "./semantics-control.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { CpuProgram, Phase } from "./types.ts";
@@ -159,7 +159,10 @@ export class Processor {
 
   /** The working state, frozen, without what the code ahead cannot read any more. */
   snapshot(): LocalState {
+    const general = this.cpu.general.slice();
+    const { flags } = this.cpu;
     if (this.phaseKind() === "run") this.forgetDead();
+    const changed = flags !== this.cpu.flags || general.some((value, i) => value !== this.cpu.general[i]);
     return {
       cpu: this.index,
       general: this.cpu.general.slice(),
@@ -170,6 +173,7 @@ export class Processor {
       result: this.result,
       pending: this.pending,
       memory: this.memory.snapshot(this.cpu.general[RSP]),
+      forgotten: changed ? { general, flags } : undefined,
     };
   }
 
@@ -199,9 +203,21 @@ export class Processor {
     return this.memory.privateStores;
   }
 
-  /** Zeroes what the code ahead cannot read. */
+  private stackView(): StackView {
+    const { general } = this.cpu;
+    const rsp = general[RSP];
+    const offsetOf = (address: bigint): number | undefined =>
+      isOwnStack(this.index, address) ? Number(address - rsp) : undefined;
+    return {
+      frame: offsetOf(general[RBP]),
+      offsetOf,
+      slot: (offset) => (offset < 0 ? undefined : this.memory.ownStackSlot(rsp + BigInt(offset))),
+    };
+  }
+
+  /** Overwrites what the code ahead cannot read: wholly dead registers become no address, so that a mistake shows. */
   forgetDead(): void {
-    const { low, high, flags } = this.liveness.at(this.cpu.rip);
+    const { low, high, flags } = this.liveness.at(this.cpu.rip, this.stackView());
     const { general } = this.cpu;
     for (let i = 0; i < 16; i++) {
       if (i === RSP) continue;
@@ -209,7 +225,8 @@ export class Processor {
       const byte1 = (low >> (i + 16)) & 1;
       const rest = (high >> i) & 1;
       if ((byte0 & byte1 & rest) === 1) continue;
-      general[i] &= (byte0 ? 0xffn : 0n) | (byte1 ? 0xff00n : 0n) | (rest ? UPPER : 0n);
+      if ((byte0 | byte1 | rest) === 0) general[i] = poison(i);
+      else general[i] &= (byte0 ? 0xffn : 0n) | (byte1 ? 0xff00n : 0n) | (rest ? UPPER : 0n);
     }
     this.cpu.flags &= flags | ~ARITHMETIC;
   }

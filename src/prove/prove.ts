@@ -60,7 +60,7 @@ function problemOf(exploration: Exploration): Found | undefined {
       problem: "two CPUs are between their lock's return and their unlock's call",
       isTarget: (state) => model.holders(at(state)) > 1,
     };
-  const faultOf = (state: number) => model.faults[at(state)[model.faulted(row)]];
+  const faultOf = (state: number) => model.faultOf(at(state)[model.faulted(row)]);
   const faulted = (kind: FaultKind, verdict: Witness["verdict"]): Found | undefined =>
     of(kind) < 0
       ? undefined

@@ -119,7 +119,7 @@ export function describeEnd(model: Model, row: Int32Array): CpuEnd[] {
     const local = row[cpu];
     const { rip, phase } = model.local(local);
     const phases = model.system.programs[cpu].phases.length;
-    const action = model.action[local];
+    const action = model.actionOf(local);
     const base = { cpu, address: formatAddress(rip), symbol: nameOf(model.system, rip) };
     if (action === DONE) return { ...base, state: "finished" };
     return { ...base, round: Math.floor(phase / phases) + 1, phase: phase % phases, ...standing(model, row, cpu) };
@@ -129,9 +129,9 @@ export function describeEnd(model: Model, row: Int32Array): CpuEnd[] {
 /** What an unfinished CPU is doing. */
 function standing(model: Model, row: Int32Array, cpu: number): Pick<CpuEnd, "state" | "cycle"> {
   const local = row[cpu];
-  const action = model.action[local];
-  if (model.holds[local] === 1) return { state: "in critical section" };
-  if (action === FAULT) return { state: model.faults[local]?.kind === "trap" ? "trapped" : "unsupported" };
+  const action = model.actionOf(local);
+  if (model.holds(local)) return { state: "in critical section" };
+  if (action === FAULT) return { state: model.faultOf(local)?.kind === "trap" ? "trapped" : "unsupported" };
   if (action === STUCK) return { state: "spins" };
   const moves = ownMoves(model, row, cpu);
   if (action === WAIT && moves === undefined) return { state: "sleeps" };
@@ -174,7 +174,7 @@ function spinCycle(model: Model, row: Int32Array, cpu: number): CpuEnd["cycle"] 
     if (before !== undefined) return told.slice(before, before + MAX_CYCLE);
     seen.set(key, told.length);
     const move = ownMoves(model, at, cpu);
-    if (move === undefined || model.action[at[cpu]] === FENCE) return undefined;
+    if (move === undefined || model.actionOf(at[cpu]) === FENCE) return undefined;
     model.retrace(
       at,
       move.label,
