@@ -1,0 +1,90 @@
+// Who called whom on a stack, without unwinding tables: of the words that look like return addresses the next frame is the
+// first one whose CALL leads to the function of the frame below. Stale return addresses rarely pass that.
+import { fromKernelOffset, toKernelOffset, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { CALL, JMP32, rel32Target } from "../x86/encode.ts";
+import { followsCall, type StackWords, type TextRanges } from "./stack-scan.ts";
+
+export interface Frame {
+  /** The instruction the frame stands at: the register for the first one, a return address for the others. */
+  readonly address: VirtualAddress;
+  readonly symbol: string;
+  /** start of the function */
+  readonly start: VirtualAddress;
+  /** The CALL before it leads to the frame below; false for an indirect call or one through a tail jump. */
+  readonly checked: boolean;
+  /** where on the stack it lies; undefined for the first frame */
+  readonly at?: VirtualAddress;
+}
+
+/** Words above a frame in which its return address is looked for: the largest frames have 100 or so. */
+const WINDOW = 256;
+
+function functionOf(kernel: Kernel, address: bigint): { symbol: string; start: VirtualAddress } | undefined {
+  const near = kernel.allSymbols.nearest(virtualAddress(address));
+  if (near === undefined) return undefined;
+  const plus = near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`;
+  const module = near.symbol.module === undefined ? "" : ` [${near.symbol.module}]`;
+  return { symbol: `${near.symbol.name}${plus}${module}`, start: near.symbol.address };
+}
+
+/** Start of the function that the CALL before a return address leads to, through jumps; undefined for indirect calls. */
+function calledFrom(kernel: Kernel, address: bigint): VirtualAddress | undefined {
+  const offset = toKernelOffset(address);
+  const bytes = offset === undefined ? undefined : kernel.memory.tryRead(fromKernelOffset(offset - 5), 5);
+  if (offset === undefined || bytes === undefined || bytes[0] !== CALL) return undefined;
+  let target = rel32Target(bytes, 1, offset);
+  for (let hops = 0; hops < 4; hops++) {
+    if (target < 0 || target >= 2 ** 31) return undefined;
+    const code = kernel.memory.tryRead(fromKernelOffset(target), 5);
+    if (code === undefined || code[0] !== JMP32) break;
+    target = rel32Target(code, 1, target + 5);
+  }
+  return kernel.allSymbols.nearest(fromKernelOffset(target))?.symbol.address;
+}
+
+/**
+ * Frames from `rip` outwards, at most `count`. The walk ends where no return address follows.
+ * @param stack from the stack pointer upwards
+ */
+export function backtrace(
+  kernel: Kernel,
+  text: TextRanges,
+  rip: bigint,
+  stack: StackWords | undefined,
+  count = 12,
+): Frame[] {
+  const first = text.has(rip) ? functionOf(kernel, rip) : undefined;
+  if (first === undefined) return [];
+  const frames: Frame[] = [{ address: virtualAddress(rip), symbol: first.symbol, start: first.start, checked: true }];
+  if (stack === undefined) return frames;
+  let at = 0;
+  while (frames.length < count) {
+    const below = frames[frames.length - 1].start;
+    let found = -1;
+    let fallback = -1;
+    const end = Math.min(stack.words.length, at + WINDOW);
+    for (let i = at; i < end && found < 0; i++) {
+      const word = stack.words[i];
+      if (!text.has(word) || !followsCall(kernel, word)) continue;
+      if (calledFrom(kernel, word) === below) found = i;
+      else if (fallback < 0) fallback = i;
+    }
+    const next = found >= 0 ? found : fallback;
+    if (next < 0) break;
+    const address = virtualAddress(stack.words[next]);
+    // The return address may lie behind a function's last instruction, when that is a call which never returns.
+    const where = functionOf(kernel, address - 1n);
+    if (where === undefined) break;
+    const offset = address - where.start;
+    frames.push({
+      address,
+      symbol: where.symbol.replace(/\+0x[0-9a-f]+|(?= \[|$)/, `+0x${offset.toString(16)}`),
+      start: where.start,
+      checked: found >= 0,
+      at: virtualAddress(stack.start + BigInt(next * 8)),
+    });
+    at = next + 1;
+  }
+  return frames;
+}
