@@ -23,9 +23,16 @@ export interface CodeCall {
   readonly handsOn: boolean;
 }
 
+/** A call through a place in memory: a paravirt site that was never patched. */
+export interface SlotCall {
+  readonly slot: KernelOffset;
+  readonly handsOn: boolean;
+}
+
 export interface CodeEffects {
   readonly effects: readonly WordEffect[];
   readonly calls: readonly CodeCall[];
+  readonly slotCalls: readonly SlotCall[];
 }
 
 const OPERATIONS: ReadonlyMap<iced.Mnemonic, WordOperation> = new Map([
@@ -69,9 +76,11 @@ const CALL_CLOBBERED: readonly iced.Register[] = [
 export function codeEffects(bytes: Uint8Array, start: bigint): CodeEffects {
   const effects: WordEffect[] = [];
   const calls: CodeCall[] = [];
+  const slotCalls: SlotCall[] = [];
   const end = start + BigInt(bytes.length);
   const holders = new Set<iced.Register>([iced.Register.RDI]);
-  const decoder = new iced.Decoder(64, bytes, iced.DecoderOptions.None);
+  const code = bytes.subarray(0, codeLength(bytes));
+  const decoder = new iced.Decoder(64, code, iced.DecoderOptions.None);
   const instruction = new iced.Instruction();
   try {
     decoder.ip = start;
@@ -86,7 +95,17 @@ export function codeEffects(bytes: Uint8Array, start: bigint): CodeEffects {
         if (target !== undefined && (call || !inside)) {
           calls.push({ target, tail: !call, handsOn: holders.has(iced.Register.RDI) });
         }
-        if (call) for (const register of CALL_CLOBBERED) holders.delete(register);
+        // The tracer's call, at the entry or behind ENDBR or `push %rbp; mov %rsp,%rbp`, keeps all registers.
+        const tracer = instruction.ip === start || instruction.ip === start + 4n;
+        if (call && !tracer) for (const register of CALL_CLOBBERED) holders.delete(register);
+        continue;
+      }
+      if (flow === iced.FlowControl.IndirectCall || flow === iced.FlowControl.IndirectBranch) {
+        const absolute = instruction.memoryBase === iced.Register.None || instruction.isIpRelMemoryOperand;
+        const memory = instruction.opKind(0) === iced.OpKind.Memory && instruction.memoryIndex === iced.Register.None;
+        const slot = memory && absolute ? toKernelOffset(slotAddress(instruction)) : undefined;
+        if (slot !== undefined) slotCalls.push({ slot, handsOn: holders.has(iced.Register.RDI) });
+        // What lock functions call through slots besides lock operations (interrupts off and on) keeps %rdi.
         continue;
       }
       const effect = effectOf(instruction, holders);
@@ -97,7 +116,23 @@ export function codeEffects(bytes: Uint8Array, start: bigint): CodeEffects {
     instruction.free();
     decoder.free();
   }
-  return { effects, calls };
+  return { effects, calls, slotCalls };
+}
+
+/** Bytes before a run of 16 zeros or INT3s: what follows a section's last function is no code of its own. */
+function codeLength(bytes: Uint8Array): number {
+  for (let i = 0, run = 0; i < bytes.length; i++) {
+    const filler = bytes[i] === 0 || bytes[i] === 0xcc;
+    run = filler && (run === 0 || bytes[i] === bytes[i - 1]) ? run + 1 : filler ? 1 : 0;
+    if (run === 16) return i - 15;
+  }
+  return bytes.length;
+}
+
+/** `*disp32` is sign-extended by the processor; `*disp(%rip)` iced has added up already. */
+function slotAddress(instruction: iced.Instruction): bigint {
+  const displacement = instruction.memoryDisplacement;
+  return instruction.isIpRelMemoryOperand ? displacement : BigInt.asUintN(64, BigInt.asIntN(32, displacement));
 }
 
 function effectOf(instruction: iced.Instruction, holders: ReadonlySet<iced.Register>): WordEffect | undefined {

@@ -1,6 +1,6 @@
 // Which implementation of a lock a function is: by its symbol, else, through thunks and jumps, by what its code does to
 // the lock word.
-import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
+import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { CALL, hexBytes, JMP8, JMP32, rel32Target } from "../x86/encode.ts";
 import { isNops } from "../x86/equivalence.ts";
@@ -69,6 +69,13 @@ export class Implementations {
     return found;
   }
 
+  /** Settles the family of a function whose code alone leaves it open. */
+  adopt(target: KernelOffset, role: LockRole, family: LockFamily): Implementation {
+    const adopted = { ...this.of(target, role), family, name: NAMES[family] };
+    this.known.set(`${target}|${takes(role) ? "lock" : role}`, adopted);
+    return adopted;
+  }
+
   /** The implementation of code that was written into the site itself; undefined when it is none. */
   inlined(bytes: Uint8Array, role: LockRole): Implementation | undefined {
     if ((role === "wait" || role === "kick") && isNops(bytes)) {
@@ -79,7 +86,7 @@ export class Implementations {
     let found = this.inlinedCode.get(key);
     if (found === undefined) {
       const { effects } = codeEffects(bytes, 0n);
-      const family = this.familyOf({ effects, calls: [] }, role);
+      const family = this.familyOf({ effects }, role);
       found =
         family === undefined ? null : { family, name: NAMES[family], code: "inlined code", evidence: "inlined code" };
       this.inlinedCode.set(key, found);
@@ -139,6 +146,14 @@ export class Implementations {
       const deeper = this.resolve(call.target, role, depth + 1);
       if (deeper !== undefined && deeper.family !== "none") return deeper;
     }
+    for (const call of effects.slotCalls) {
+      if (!call.handsOn) continue;
+      const bytes = this.kernel.memory.tryRead(fromKernelOffset(call.slot), 8);
+      const value = bytes && new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+      const through = value === undefined ? undefined : toKernelOffset(value);
+      const deeper = through === undefined ? undefined : this.resolve(through, role, depth + 1);
+      if (deeper !== undefined && deeper.family !== "none") return deeper;
+    }
     return own && { family: own, name: NAMES[own], code: this.nameOf(target), address: target, evidence: "code" };
   }
 
@@ -150,7 +165,7 @@ export class Implementations {
     return size <= 0 ? undefined : this.kernel.memory.tryRead(address, size);
   }
 
-  private familyOf({ effects }: CodeEffects, role: LockRole): LockFamily | undefined {
+  private familyOf({ effects }: Pick<CodeEffects, "effects">, role: LockRole): LockFamily | undefined {
     const has = (operation: string, width: number, offset = 0): boolean =>
       effects.some((each) => each.operation === operation && each.width === width && each.offset === offset);
     if (takes(role)) {
@@ -172,12 +187,6 @@ export class Implementations {
     // Xen's looks at the spinners behind the byte.
     return effects.some((each) => each.offset === 2) || !this.queuedEra ? "byte" : "queued";
   }
-}
-
-/** True when code of one belongs to code of the other: a lock may be taken by `a` and released by `b`. */
-export function belongTogether(a: Implementation, b: Implementation): boolean {
-  if (a.family === "unknown" || b.family === "unknown") return true;
-  return a.family === b.family;
 }
 
 /** CALL target of a site's bytes, padding before (CS prefixes) passed over. */

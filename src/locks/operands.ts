@@ -3,8 +3,12 @@
 import * as iced from "iced-x86";
 import { type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
 
-/** Registers 0 … 15 by number; undefined is neither a constant nor counted from the function's first argument. */
+/**
+ * Registers 0 … 15 by number; undefined is neither a constant nor counted from the function's first argument. Behind them
+ * lie the stack slots into which registers were spilled, see slotOf().
+ */
 type State = (bigint | undefined)[];
+const REGISTERS = 16;
 
 const MASK64 = (1n << 64n) - 1n;
 /** What stands for the first argument: above all addresses, so that argument + offset stays apart from constants. */
@@ -98,7 +102,7 @@ export function argumentRegisters(bytes: Uint8Array, start: bigint, at: bigint):
 function followPaths(steps: ReadonlyMap<number, Step>, length: number, start: bigint): Map<number, State> {
   const states = new Map<number, State>();
   const work: number[] = [0];
-  const entry: State = new Array<bigint | undefined>(16).fill(undefined);
+  const entry: State = new Array<bigint | undefined>(REGISTERS + SLOTS).fill(undefined);
   entry[RDI] = ARGUMENT;
   states.set(0, entry);
   let budget = MAX_STEPS;
@@ -111,7 +115,7 @@ function followPaths(steps: ReadonlyMap<number, Step>, length: number, start: bi
       return;
     }
     let changed = false;
-    for (let i = 0; i < 16; i++) {
+    for (let i = 0; i < known.length; i++) {
       if (known[i] !== undefined && known[i] !== state[i]) {
         known[i] = undefined;
         changed = true;
@@ -189,7 +193,7 @@ function effectOf(instruction: iced.Instruction, factory: iced.InstructionInfoFa
       for (const register of CLOBBERED) state[register] = undefined;
     };
   }
-  const constant = constantEffect(instruction);
+  const constant = spillEffect(instruction) ?? constantEffect(instruction);
   if (constant !== undefined) return constant;
   const written: number[] = [];
   const info = factory.info(instruction);
@@ -204,6 +208,40 @@ function effectOf(instruction: iced.Instruction, factory: iced.InstructionInfoFa
   info.free();
   return (state) => {
     for (const register of written) state[register] = undefined;
+  };
+}
+
+/** Spilled registers that are followed: 8-byte slots below %rbp. %rsp moves, so that slots counted from it are not. */
+const SLOTS = 32;
+
+/** State index of `disp(%rbp)`, -1 for anything else. */
+function slotOf(instruction: iced.Instruction): number {
+  if (instruction.memoryBase !== iced.Register.RBP || instruction.memoryIndex !== iced.Register.None) return -1;
+  const displacement = Number(BigInt.asIntN(64, instruction.memoryDisplacement));
+  const slot = -displacement / 8 - 1;
+  return Number.isInteger(slot) && slot >= 0 && slot < SLOTS ? REGISTERS + slot : -1;
+}
+
+/** A 64-bit register stored to or loaded from its stack slot. */
+function spillEffect(instruction: iced.Instruction): ((state: State) => void) | undefined {
+  if (instruction.mnemonic !== iced.Mnemonic.Mov || instruction.opCount !== 2) return undefined;
+  const store = instruction.opKind(0) === iced.OpKind.Memory;
+  if (!store && instruction.opKind(1) !== iced.OpKind.Memory) return undefined;
+  const slot = slotOf(instruction);
+  if (slot < 0) return undefined;
+  const other = store ? 1 : 0;
+  const register =
+    instruction.opKind(other) === iced.OpKind.Register ? instruction.opRegister(other) : iced.Register.None;
+  const number = numberOf(register);
+  const whole = number >= 0 && iced.RegisterExt.size(register) === 8;
+  if (store) {
+    return (state) => {
+      state[slot] = whole ? state[number] : undefined;
+    };
+  }
+  if (!whole) return undefined;
+  return (state) => {
+    state[number] = state[slot];
   };
 }
 

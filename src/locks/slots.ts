@@ -77,7 +77,22 @@ export function readLockSlots(kernel: Kernel, implementations: Implementations):
     const key = kernel.find(`__SCK__${member}`) ?? kernel.find(`__SCK__pv_${member}`);
     if (key !== undefined) add("static call", member, key + BigInt(func), true);
   }
-  return out;
+  return out.map((slot) => withSibling(slot, out, implementations));
+}
+
+/**
+ * A byte store of 0 releases a byte lock as well as a native queued one. Where only the code tells, the function that takes
+ * locks through the same structure decides; without a verdict on that one there is none on the unlock.
+ */
+function withSibling(slot: LockSlot, all: readonly LockSlot[], implementations: Implementations): LockSlot {
+  const own = slot.implementation;
+  if (slot.role !== "unlock" || slot.target === undefined || own?.evidence !== "code" || own.family !== "queued")
+    return slot;
+  const taker = all.find((each) => each.role === "lock" && each.group === slot.group);
+  const family = taker?.implementation?.family ?? "unknown";
+  if (family === "queued" || family === "none") return slot;
+  const told = family === "byte" ? "byte" : "unknown";
+  return { ...slot, implementation: implementations.adopt(slot.target, slot.role, told) };
 }
 
 function structures(kernel: Kernel): { group: string; base: bigint }[] {

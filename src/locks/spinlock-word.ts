@@ -61,7 +61,7 @@ export class SpinlockWords {
     const { memory } = this.kernel;
     switch (family) {
       case "ticket":
-        return decodeTicket(memory.read(lock, 2 * this.ticketLayout.half), this.ticketLayout, this.cpus);
+        return decodeTicket(memory.read(lock, this.ticketLayout.size ?? 4), this.ticketLayout, this.cpus);
       case "byte":
         return decodeXenByte(memory.read(lock, 4), this.cpus);
       case "queued":
@@ -110,7 +110,9 @@ export class SpinlockWords {
       step = effect.immediate === 2n ? 2 : 1;
       break;
     }
-    return { half, step };
+    // 3.2 and newer have nothing behind head and tail; before, the word was an unsigned int all the same.
+    const told = this.kernel.types.sizeOf("struct arch_spinlock");
+    return { half, step, size: told !== undefined && told >= 2 * half && told <= 8 ? told : 4 };
   }
 
   private effects(name: string): ReturnType<typeof codeEffects>["effects"] | undefined {

@@ -8,6 +8,8 @@ export interface TicketLayout {
   readonly half: 1 | 2;
   /** What a ticket counts by: 2 with paravirt ticket locks (3.12 to 4.1), whose lowest bit is TICKET_SLOWPATH_FLAG. */
   readonly step: 1 | 2;
+  /** bytes of the whole arch_spinlock_t, shown; head and tail where left out */
+  readonly size?: number;
 }
 
 export interface TicketWord extends LockWord {
@@ -18,7 +20,7 @@ export interface TicketWord extends LockWord {
 }
 
 /**
- * @param bytes the word: 2 × `half` bytes, in memory order
+ * @param bytes the word in memory order, at least 2 × `half` bytes
  * @param cpus possible CPUs: more tickets than contexts of CPUs cannot be outstanding
  */
 export function decodeTicket(bytes: Uint8Array, layout: TicketLayout, cpus: number): TicketWord {
@@ -41,12 +43,22 @@ export function decodeTicket(bytes: Uint8Array, layout: TicketLayout, cpus: numb
       ? `head ${head}, tail ${tail}: ${problems[0]}`
       : outstanding === 0
         ? `free: head and tail are both ${head}`
-        : `ticket ${head} is being served, ${tail} is the next to give out: one holder${
-            outstanding === 1 ? "" : ` and ${outstanding - 1} waiting`
-          }`;
+        : `ticket ${head} is being served, ${tail} is the next to give out: ${outstanding} ${
+            outstanding === 1 ? "ticket is" : "tickets are"
+          } out`;
   const fields: Record<string, number> = { head, tail };
   if (slow) fields.slowpath = 1;
-  return { type: "ticket spinlock", state, bytes: hexBytes(word), fields, meaning, problems, head, tail, outstanding };
+  return {
+    type: "ticket spinlock",
+    state,
+    bytes: hexBytes(bytes.subarray(0, layout.size ?? 2 * half)),
+    fields,
+    meaning,
+    problems,
+    head,
+    tail,
+    outstanding,
+  };
 }
 
 /** True when `ticket` has been given out and not been served yet. */
