@@ -85,13 +85,26 @@ export interface AffectedLock {
   readonly address: string;
   /** the word in memory order, "00 04 00 00" */
   readonly bytes: string;
-  /** the family that takes it */
+  /** the function that takes it, "__ticket_spin_lock" */
   readonly takenBy: string;
+  /** the function that releases it and does not belong to that, "xen_spin_unlock" */
+  readonly releasedBy: string;
   /** the word decoded as that family */
   readonly meaning: string;
   readonly fields: Readonly<Record<string, string | number>>;
   /** True when no release of the kind that reaches it can ever grant it again. */
   readonly stuck: boolean;
+  /** Why it is stuck. */
+  readonly why?: string;
+  /** CPUs that wait for it. */
+  readonly waiting: readonly {
+    readonly cpu: number;
+    /** "kworker/1:1 (PID 23)" or "" */
+    readonly task: string;
+    /** where it stands, "__ticket_spin_lock+0x10" */
+    readonly function: string;
+    readonly ticket?: number;
+  }[];
   readonly takenAt: readonly string[];
   readonly releasedAt: readonly string[];
 }
@@ -104,6 +117,8 @@ export interface LockMixed extends FindingBase {
   /** Locks that the odd releases work on, where the code tells which. */
   readonly locks: readonly AffectedLock[];
   readonly slots: readonly SlotFact[];
+  /** Modules loaded after the slots were changed. */
+  readonly modulesAfter: readonly string[];
 }
 
 /** A slot whose present value differs from what the sites patched from it hold. */

@@ -9,6 +9,8 @@ export interface Group {
 function groupKey(finding: Finding): string {
   if (finding.id === "site.stale")
     return `${finding.id}|${finding.mechanism}|${finding.slot?.name ?? ""}|${finding.form}`;
+  // The slots of one structure are written together.
+  if (finding.id === "slot.late-write") return `${finding.id}|${finding.slot.name.replace(/\.[^.]*$/, "")}`;
   return `${finding.id}|${finding.address}`;
 }
 
