@@ -3,29 +3,34 @@
 //
 //   node scripts/build.mjs            all targets
 //   node scripts/build.mjs cli lab    only these
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** Target name → its source and the file that it becomes. */
+/** Target name → the files of dist/ and their sources. */
 const targets = {
-  cli: { source: "src/cli/main.ts", output: "dist/cli.js" },
-  index: { source: "src/index.ts", output: "dist/index.js" },
-  specimen: { source: "specimen/index.ts", output: "dist/specimen.js" },
-  lab: { source: "lab/main.ts", output: "dist/lab.js" },
+  cli: { cli: "src/cli/main.ts" },
+  // The two halves share their code, so that an error of one is an instance of the other's class.
+  library: { index: "src/index.ts", node: "src/node.ts" },
+  specimen: { specimen: "specimen/index.ts" },
+  lab: { lab: "lab/main.ts" },
 };
 
 /** Bundles one target. @throws esbuild's BuildFailure, whose errors esbuild has already printed. */
-async function buildTarget({ source, output }) {
+async function buildTarget(name, entryPoints) {
+  const dist = join(root, "dist");
+  const shared = existsSync(dist) ? readdirSync(dist).filter((file) => file.startsWith(`${name}-`)) : [];
+  for (const file of shared) rmSync(join(dist, file));
   await build({
     absWorkingDir: root,
-    entryPoints: [source],
-    outfile: output,
+    entryPoints,
+    outdir: "dist",
     bundle: true,
-    splitting: false,
+    splitting: true,
+    chunkNames: `${name}-[hash]`,
     format: "esm",
     platform: "node",
     target: "node20",
@@ -44,15 +49,16 @@ for (const name of wanted) {
     failed = true;
     continue;
   }
-  if (!existsSync(join(root, target.source))) {
-    console.error(`build: ${target.source} is missing, so ${target.output} was not made`);
+  const missing = Object.values(target).find((source) => !existsSync(join(root, source)));
+  if (missing !== undefined) {
+    console.error(`build: ${missing} is missing, so target ${name} was not made`);
     failed = true;
     continue;
   }
   try {
-    await buildTarget(target);
+    await buildTarget(name, target);
   } catch (error) {
-    if (!Array.isArray(error?.errors)) console.error(`build: ${target.output}: ${error}`);
+    if (!Array.isArray(error?.errors)) console.error(`build: ${name}: ${error}`);
     failed = true;
   }
 }
