@@ -1,14 +1,19 @@
 // Call depth tracking (X86_FEATURE_CALL_DEPTH, retbleed=stuff; 6.2 and newer): calls in .call_sites are led into the
 // padding in front of their function, where a counting sequence is written (arch/x86/kernel/callthunks.c).
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
-import { branch32, CALL, rel32Target } from "../x86/encode.ts";
-import { mergeNops, relocateReplacement } from "./alt-relocate.ts";
+import { branch32, CALL, getI32, putI32, rel32Target } from "../x86/encode.ts";
+import { shapes } from "../x86/instructions.ts";
 import { altLayout, readAltTable } from "./alt-table.ts";
 import { findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { SiteArrays } from "./site.ts";
 
 const LENGTH = 5;
+const NOP = 0x90;
+/** MAX_PATCH_LEN */
+const MAX_TEMPLATE = 254;
+/** Padding ends on CONFIG_FUNCTION_ALIGNMENT, which is no smaller in any build with this mechanism. */
+const ALIGNMENT = 16;
 /** skip_addr(): functions that count for themselves or must not be counted. */
 const SKIPPED = [
   "error_entry",
@@ -23,68 +28,110 @@ const SKIPPED = [
 /** KEXEC_CONTROL_CODE_MAX_SIZE */
 const RELOCATE_KERNEL = 2048;
 
-interface Template {
-  readonly at: KernelOffset;
-  readonly bytes: Uint8Array;
+type Range = readonly [start: KernelOffset, end: KernelOffset];
+
+/** The counting sequence of this kernel, and the functions before which it may stand. */
+class Counting {
+  /** bytes of the sequence; 0 when the dump does not have it */
+  readonly size: number;
+  private readonly skipped: ReadonlySet<KernelOffset>;
+  private readonly relocateKernel: Range;
+  private readonly core: Range;
+  private readonly modules: readonly Range[];
+  /** where the sequence has RIP-relative operands, and what they would be at address 0 */
+  private readonly operands: readonly (readonly [index: number, displacement: number])[];
+
+  constructor(
+    context: SiteContext,
+    private readonly template: Uint8Array,
+    from: KernelOffset,
+  ) {
+    const { symbol } = context.state;
+    this.size = template.length;
+    this.operands = shapes(template).flatMap((shape) => {
+      if (shape.ripDisplacement === undefined) return [];
+      const index = shape.at + shape.ripDisplacement;
+      return [[index, getI32(template, index) + from] as const];
+    });
+    this.skipped = new Set(SKIPPED.map((name) => symbol(name)).filter((at) => at !== undefined));
+    const start = symbol("__relocate_kernel_start") ?? symbol("relocate_kernel") ?? -1;
+    this.relocateKernel = [start, symbol("__relocate_kernel_end") ?? start + RELOCATE_KERNEL];
+    this.core = [symbol("_text") ?? symbol("_stext") ?? 0, symbol("_etext") ?? 0];
+    this.modules = context.kernel.modules.flatMap((module) => {
+      const base = toKernelOffset(module.text.base);
+      return base === undefined ? [] : [[base, base + module.text.size] as const];
+    });
+  }
+
+  /** is_coretext() and not skip_addr() */
+  mayCount(func: KernelOffset): boolean {
+    const isIn = ([start, end]: Range): boolean => func >= start && func < end;
+    if (this.skipped.has(func) || isIn(this.relocateKernel)) return false;
+    return isIn(this.core) || this.modules.some(isIn);
+  }
+
+  isCore(at: KernelOffset): boolean {
+    return at >= this.core[0] && at < this.core[1];
+  }
+
+  /** The sequence as it runs at `pad`. */
+  at(pad: KernelOffset): Uint8Array {
+    const bytes = this.template.slice();
+    for (const [index, displacement] of this.operands) putI32(bytes, index, displacement - pad);
+    return bytes;
+  }
+
+  /** True when exactly the sequence stands at `index` of bytes that begin at `start`. */
+  standsIn(bytes: Uint8Array, index: number, start: KernelOffset): boolean {
+    if (bytes[index] !== this.template[0]) return false;
+    const sequence = this.at(start + index);
+    for (let i = 0; i < this.size; i++) if (bytes[index + i] !== sequence[i]) return false;
+    return true;
+  }
 }
 
-const templates = new WeakMap<object, Template | null>();
+const known = new WeakMap<object, Counting>();
 
 /** skl_call_thunk_template … skl_call_thunk_tail as the dump has it (.rodata, never patched). */
-function templateOf(context: SiteContext): Template | undefined {
+function countingOf(context: SiteContext): Counting {
   const { kernel, state } = context;
-  let template = templates.get(kernel);
-  if (template === undefined) {
-    const start = state.symbol("skl_call_thunk_template");
-    const end = state.symbol("skl_call_thunk_tail");
-    const bytes =
-      start === undefined || end === undefined || end <= start || end - start > 64
-        ? undefined
-        : kernel.memory.tryRead(fromKernelOffset(start), end - start);
-    template = start === undefined || bytes === undefined ? null : { at: start, bytes };
-    templates.set(kernel, template);
+  let counting = known.get(kernel);
+  if (counting === undefined) {
+    const start = state.symbol("skl_call_thunk_template") ?? 0;
+    const size = (state.symbol("skl_call_thunk_tail") ?? 0) - start;
+    const bytes = size > 0 && size <= MAX_TEMPLATE ? kernel.memory.tryRead(fromKernelOffset(start), size) : undefined;
+    if (bytes === undefined) context.problems.push("skl_call_thunk_template is not in the dump: calls are not counted");
+    counting = new Counting(context, bytes ?? new Uint8Array(), start);
+    known.set(kernel, counting);
   }
-  return template ?? undefined;
+  return counting;
 }
 
-/** The counting sequence made to run at `pad`. */
-function countingBytes(context: SiteContext, template: Template, pad: KernelOffset): Uint8Array {
-  const bytes = template.bytes.slice();
-  relocateReplacement(bytes, bytes.length, pad, template.at, bytes.length);
-  mergeNops(bytes, bytes.length, context.state.nops);
-  return bytes;
+function isNops(bytes: Uint8Array, from: number, length: number): boolean {
+  for (let i = from; i < from + length; i++) if (bytes[i] !== NOP) return false;
+  return true;
 }
-
-function isSkipped(context: SiteContext, dest: KernelOffset): boolean {
-  const { state } = context;
-  if (SKIPPED.some((name) => state.symbol(name) === dest)) return true;
-  const relocate = state.symbol("relocate_kernel");
-  return relocate !== undefined && dest >= relocate && dest < relocate + RELOCATE_KERNEL;
-}
-
-const isNopRun = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0x90);
-const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 /**
  * patch_dest(): the padding in front of `dest` that counts, written where this object has it. Undefined when there is
  * no such padding: the call then stays.
  */
 function countingPad(context: SiteContext, dest: KernelOffset, id: number): KernelOffset | undefined {
-  const template = templateOf(context);
-  if (template === undefined || isSkipped(context, dest)) return undefined;
-  const size = template.bytes.length;
+  const counting = countingOf(context);
+  const { size } = counting;
+  if (size === 0 || !counting.mayCount(dest)) return undefined;
   const pad = dest - size;
-  const bytes = countingBytes(context, template, pad);
-  const own = context.space.read(pad, size);
-  if (own !== undefined && context.space.find(dest) !== undefined) {
-    if (same(own, bytes)) return pad;
-    if (!isNopRun(own)) return undefined;
-    context.space.write(pad, bytes, id);
+  const region = context.space.find(pad, size);
+  if (region !== undefined) {
+    const index = pad - region.start;
+    if (counting.standsIn(region.intended, index, region.start)) return pad;
+    if (!isNops(region.intended, index, size)) return undefined;
+    context.space.write(pad, counting.at(pad), id);
     return pad;
   }
   // In another object: what stands there now tells whether its padding was fit for it.
   const found = context.kernel.memory.tryRead(fromKernelOffset(pad), size);
-  return found !== undefined && same(found, bytes) ? pad : undefined;
+  return found !== undefined && counting.standsIn(found, 0, pad) ? pad : undefined;
 }
 
 /** callthunks_translate_call_dest(): where a static call to `func` is led. */
@@ -109,19 +156,23 @@ export function callsComeFirst(context: SiteContext): boolean {
 export const applyCallThunks: Mechanism = (context) => {
   if (!context.state.callDepth) return undefined;
   const table = findTable(context.object, ".call_sites", "__call_sites", "__call_sites_end");
-  const { space } = context;
+  const { space, object } = context;
   const id = mechanismId("call-thunks");
   if (table === undefined) {
     // An object without calls has functions all the same, which others call.
     adoptPads(context, id);
     return undefined;
   }
+  const counting = countingOf(context);
   const places = placesOf(table);
   const sites = new SiteArrays(places.length);
+  const isCore = object.name === "vmlinux";
   const patch = (at: KernelOffset): void => {
-    const call = space.read(at, LENGTH);
-    if (call === undefined || call[0] !== CALL) return;
-    const dest = rel32Target(call, 1, at + LENGTH);
+    // within_coretext(): init text and the core's replacement text are left alone.
+    if (isCore && !counting.isCore(at)) return;
+    const region = space.find(at, LENGTH);
+    if (region === undefined || region.intended[at - region.start] !== CALL) return;
+    const dest = rel32Target(region.intended, at - region.start + 1, at + LENGTH);
     const pad = countingPad(context, dest, id);
     if (pad !== undefined) space.write(at, branch32(CALL, at, pad), id);
   };
@@ -133,7 +184,7 @@ export const applyCallThunks: Mechanism = (context) => {
   adoptPads(context, id);
   return {
     mechanism: "call-thunks",
-    object: context.object.name,
+    object: object.name,
     entries: places.length,
     table: `${table.name} (4-byte entries)`,
     offsets: sites.offsets,
@@ -163,23 +214,22 @@ function alternativePlaces(context: SiteContext): KernelOffset[] {
 
 /**
  * Functions that only other objects call, or static calls, got their counting sequence at another time than this
- * object's own calls: a function whose padding holds exactly that sequence has it.
+ * object's own calls, and keep it when the caller is gone: padding that holds exactly that sequence has it.
  */
 function adoptPads(context: SiteContext, id: number): void {
-  const template = templateOf(context);
-  if (template === undefined) return;
-  const size = template.bytes.length;
-  const { kernel, space, object } = context;
-  const isOwn = (module: string | undefined): boolean => (module ?? "vmlinux") === object.name;
-  for (const symbol of kernel.allSymbols.all()) {
-    if (!isOwn(symbol.module) || !/^[tTwW]$/.test(symbol.type)) continue;
-    const dest = toKernelOffset(symbol.address);
-    if (dest === undefined || space.find(dest) === undefined) continue;
-    const own = space.read(dest - size, size);
-    if (own === undefined || !isNopRun(own)) continue;
-    const found = kernel.memory.tryRead(fromKernelOffset(dest - size), size);
-    if (found === undefined || isNopRun(found)) continue;
-    const bytes = countingBytes(context, template, dest - size);
-    if (same(found, bytes)) space.write(dest - size, bytes, id);
+  const counting = countingOf(context);
+  const { size } = counting;
+  if (size === 0) return;
+  for (const region of context.space.regions) {
+    if (!region.audited || region.built.length < size) continue;
+    const found = new Uint8Array(region.built.length);
+    context.kernel.memory.readPresent(fromKernelOffset(region.start), found, () => {});
+    const first = (ALIGNMENT - (region.start % ALIGNMENT)) % ALIGNMENT;
+    for (let func = first; func < found.length; func += ALIGNMENT) {
+      const index = func - size;
+      if (index < 0 || region.intended[index] !== NOP || found[index] === NOP) continue;
+      if (!isNops(region.intended, index, size) || !counting.standsIn(found, index, region.start)) continue;
+      context.space.write(region.start + index, counting.at(region.start + index), id);
+    }
   }
 }

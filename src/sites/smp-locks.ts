@@ -16,8 +16,10 @@ export const applySmpLocks: Mechanism = (context) => {
   const sites = new SiteArrays(places.length);
   const id = mechanismId("smp-locks");
   const bytes = new Uint8Array(1);
-  // alternatives_smp_module_add() is given _text … _etext of the core, but only the section .text of a module.
-  const text = context.object.name === "vmlinux" ? undefined : context.object.section(".text");
+  // alternatives_smp_module_add() is given _text … _etext of the core and, up to 6.3, only the section .text of a module;
+  // with struct module.mem (ac3b43283923, 6.4) all of MOD_TEXT.
+  const whole = context.object.name === "vmlinux" || context.kernel.structures.has("struct module", "mem");
+  const text = whole ? undefined : context.object.section(".text");
   let entries = 0;
   for (let i = 0; i < places.length; i++) {
     // The section is padded to a page in vmlinux: a zero offset is no entry (`!*poff`).
