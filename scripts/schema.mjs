@@ -19,6 +19,7 @@ const RESULTS = {
   info: "InfoResult",
   symbols: "SymbolsResult",
   prove: "ProveResult",
+  "boot-order": "BootOrderResult",
   error: "ErrorResult",
 };
 

@@ -1,6 +1,7 @@
 // One run of the command line, without the process around it: parses arguments, runs one command, sets the exit status.
 // Tests call it in-process.
 import { Command, CommanderError, Option } from "commander";
+import { registerBootOrder } from "./commands/boot-order.ts";
 import { registerDiagnose } from "./commands/diagnose.ts";
 import { registerInfo } from "./commands/info.ts";
 import { registerProve } from "./commands/prove.ts";
@@ -16,6 +17,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerInfo,
   registerSite,
   registerProve,
+  registerBootOrder,
   registerSymbols,
 ];
 

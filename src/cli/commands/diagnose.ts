@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { auditResult } from "../../audit/result.ts";
 import { lockFindings } from "../../locks/lock-findings.ts";
 import { auditText } from "../../report/audit-text.ts";
+import { withBootSteps } from "../boot-steps.ts";
 import { provePairs } from "../prove-pairs.ts";
 import type { GlobalOptions } from "../terminal.ts";
 import { TOOL } from "../version.ts";
@@ -29,8 +30,10 @@ async function run(
     const locks = schema === "palimpsest/diagnose/1" ? lockFindings(context.kernel, audit.objects) : [];
     const mixed = locks.find((finding) => finding.id === "lock.mixed");
     const proved = mixed === undefined ? undefined : provePairs(context.kernel, audit, mixed);
-    const more = [...locks, ...(proved?.findings ?? [])];
-    const told = { ...audit, problems: [...audit.problems, ...(proved?.notes ?? [])] };
+    const { core } = await context.session.images();
+    const steps = withBootSteps([...locks, ...(proved?.findings ?? [])], core, audit.kaslrOffset);
+    const more = steps.findings;
+    const told = { ...audit, problems: [...audit.problems, ...(proved?.notes ?? []), ...steps.problems] };
     const result = auditResult(schema, TOOL, context.kernel, told, more);
     const limit = wholeNumber(options.limit, 12);
     printResult(options, result, (r) =>
