@@ -3,11 +3,16 @@
 import type { Cells } from "./cells.ts";
 import type { CodeContext } from "./code-context.ts";
 import { type CountedSpin, countedSpin, type History } from "./counted-spin.ts";
-import { type Fault, LOAD, type LocalState, localKey } from "./local-state.ts";
+import { DONE, FAULT, type Fault, LOAD, type LocalState, localKey } from "./local-state.ts";
 import { PairMap } from "./pair-map.ts";
 import { type Outcome, Processor, type Stop, type Trace } from "./processor.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 import type { System } from "./types.ts";
+
+/** Marks of local states, to be summed over at most 255 CPUs. */
+export const HOLDS = 1;
+export const FAULTED = 1 << 8;
+export const FINISHED = 1 << 16;
 
 /** What a local state costs in memory, roughly. */
 const LOCAL_BYTES = 900;
@@ -32,6 +37,8 @@ export class Automaton {
   /** 1 between the lock's return and the unlock's call */
   readonly holds: number[] = [];
   readonly faults: (Fault | undefined)[] = [];
+  /** HOLDS, FAULTED, FINISHED or 0: a sum over the CPUs tells what is special about a global state */
+  readonly mark: number[] = [];
   private readonly ids = new Map<string, number>();
   /** where STORE and FENCE go on; -1 while not known */
   private readonly straight: number[] = [];
@@ -110,7 +117,9 @@ export class Automaton {
       this.action.push(stop.action);
       this.operand.push(stop.operand);
       this.faults.push(stop.fault);
-      this.holds.push(this.processors[state.cpu].holds(state) ? 1 : 0);
+      const holds = this.processors[state.cpu].holds(state);
+      this.holds.push(holds ? 1 : 0);
+      this.mark.push(holds ? HOLDS : stop.action === FAULT ? FAULTED : stop.action === DONE ? FINISHED : 0);
       this.straight.push(-1);
       this.parents.push(parent);
       this.parentValues.push(value);

@@ -1,7 +1,7 @@
 // All states that the CPUs can reach, breadth first, with every successor kept: what the verdict is read from. Bounds
 // are looked at every few thousand states; whichever is hit first is named.
 
-import { ForgettingFailed } from "./automaton.ts";
+import { FAULTED, FINISHED, ForgettingFailed, HOLDS } from "./automaton.ts";
 import { SharingChange } from "./cells.ts";
 import { codeContext } from "./code-context.ts";
 import type { FaultKind } from "./local-state.ts";
@@ -51,7 +51,9 @@ export interface ExploreOptions {
   readonly keepGoing?: boolean;
 }
 
-const CHECK_EVERY = 4096;
+/** States between two looks at clock and memory, and between two words about progress. */
+const LOOK_EVERY = 256;
+const TELL_EVERY = 4096;
 const MAX_SHARED_CELLS = 4096;
 const WALKS = 8;
 const WALK_STEPS = 2000;
@@ -67,7 +69,8 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
     const model = new Model(system, [...shared], bounds, context);
     try {
       // Walks at random first: they find most shared cells for the price of a few thousand steps.
-      if (!warm) for (let walk = 0; walk < WALKS; walk++) walkAtRandom(model, walk + 1);
+      const enough = start + (bounds.seconds * 1000) / 4;
+      for (let walk = 0; walk < WALKS && !warm; walk++) walkAtRandom(model, walk + 1, enough);
       warm = true;
       return exploreFrom(model, model.initial(), bounds, options, start);
     } catch (error) {
@@ -78,11 +81,11 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
   }
 }
 
-function walkAtRandom(model: Model, seed: number): void {
+function walkAtRandom(model: Model, seed: number, until: number): void {
   let row = model.initial();
   const out = new Int32Array(maxSuccessors(model.cpus) * model.width);
   let random = Math.imul(seed, 0x9e3779b1);
-  for (let i = 0; i < WALK_STEPS; i++) {
+  for (let i = 0; i < WALK_STEPS && performance.now() < until; i++) {
     const count = model.successors(row, out);
     if (count === 0) return;
     random ^= random << 13;
@@ -91,6 +94,11 @@ function walkAtRandom(model: Model, seed: number): void {
     const at = ((random >>> 0) % count) * model.width;
     row = out.slice(at, at + model.width);
   }
+}
+
+/** Several holders, a fault, or all CPUs at their end: worth looking into. One holder alone is not. */
+function isSpecial(marks: number, cpus: number): boolean {
+  return marks % FAULTED > HOLDS || (marks & (FINISHED - FAULTED)) !== 0 || marks >= FINISHED * cpus;
 }
 
 /**
@@ -149,9 +157,9 @@ export function exploreFrom(
       bound = { name: "states", value: bounds.states };
       break;
     }
-    if (expanded % CHECK_EVERY === 0) {
+    if (expanded % LOOK_EVERY === 0) {
       const seconds = (performance.now() - start) / 1000;
-      options.onProgress?.({ states: states.count, seconds });
+      if (expanded % TELL_EVERY === 0) options.onProgress?.({ states: states.count, seconds });
       const late = seconds > bounds.seconds;
       if (late || bytes() > bounds.memoryBytes) {
         const name = late ? "seconds" : "memoryBytes";
@@ -167,7 +175,8 @@ export function exploreFrom(
       const known = states.count;
       const id = states.add(out, i * width);
       successors.push(id);
-      if (id === known) inspect(id, i === 0 ? out : out.subarray(i * width, (i + 1) * width));
+      if (id !== known) continue;
+      if (isSpecial(model.marks(out, i * width), model.cpus)) inspect(id, out.subarray(i * width, (i + 1) * width));
     }
     expanded++;
   }

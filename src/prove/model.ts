@@ -185,6 +185,14 @@ export class Model {
     return count;
   }
 
+  /** Sum of the CPUs' marks in the row at `offset`: 0 for most states. */
+  marks(rows: Int32Array, offset: number): number {
+    const { mark } = this.automaton;
+    let sum = 0;
+    for (let cpu = 0; cpu < this.cpus; cpu++) sum += mark[rows[offset + cpu]];
+    return sum;
+  }
+
   /** All CPUs have finished and all stores have reached memory. */
   isFinished(row: Int32Array): boolean {
     for (let cpu = 0; cpu < this.cpus; cpu++)
