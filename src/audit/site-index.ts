@@ -1,5 +1,6 @@
 // Which site covers a byte. Built only when there is something to explain: a clean dump never sorts its 400,000 sites.
 import type { KernelOffset } from "../bytes/brand.ts";
+import type { ReplayedObject } from "../sites/replay.ts";
 import type { SiteList } from "../sites/site.ts";
 
 export interface SiteHit {
@@ -58,3 +59,15 @@ export class SiteIndex {
 
 /** Site numbers fit 20 bits, offsets 31: both fit a double exactly. */
 const TWO20 = 2 ** 20;
+
+/** Bytes of the site that starts at the offset, in whichever object has one there. */
+export function siteLengthAt(
+  objects: readonly { readonly replayed: ReplayedObject }[],
+  offset: KernelOffset,
+): number | undefined {
+  for (const { replayed } of objects) {
+    const hit = new SiteIndex(replayed.sites).covering(offset).find((each) => each.start === offset);
+    if (hit !== undefined) return hit.length;
+  }
+  return undefined;
+}

@@ -42,6 +42,7 @@ export class BuiltModule implements BuiltObject {
   private readonly symbols: ElfSymbols;
   private readonly addresses = new Map<number, number>();
   private readonly done = new Map<number, BuiltSection>();
+  private readonly read = new Map<number, Relocations | null>();
   private readonly values = new Map<number, number>();
 
   /** @throws FormatError, TruncatedError (a broken .ko), MissingError (stripped of its symbols) */
@@ -189,8 +190,14 @@ export class BuiltModule implements BuiltObject {
   }
 
   private relocations(section: ElfSection): Relocations | undefined {
-    const rela = relaFor(this.image.elf, section);
-    return rela && readRela(this.image.elf, rela);
+    // Asked for byte by byte by `site`; reading tens of thousands of entries each time would be felt.
+    let relocations = this.read.get(section.index);
+    if (relocations === undefined) {
+      const rela = relaFor(this.image.elf, section);
+      relocations = rela === undefined ? null : readRela(this.image.elf, rela);
+      this.read.set(section.index, relocations);
+    }
+    return relocations ?? undefined;
   }
 
   private relocate(section: ElfSection): BuiltSection {

@@ -1,7 +1,7 @@
 // `diagnose` proves by itself what the dump's sites pair up: for each implementation that takes a mixed lock and each that
 // releases it, one representative site of either side.
 import type { DumpAudit } from "../audit/audit.ts";
-import { SiteIndex } from "../audit/site-index.ts";
+import { siteLengthAt } from "../audit/site-index.ts";
 import { toKernelOffset, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { HangLockPair, LockMixed, LockSide } from "../findings/types.ts";
@@ -103,9 +103,6 @@ function siteEnd(audit: DumpAudit, side: LockSide): PairEnd | undefined {
   const address: VirtualAddress = virtualAddress(BigInt(place.address));
   const offset = toKernelOffset(address);
   if (offset === undefined) return undefined;
-  for (const object of audit.objects) {
-    const hit = new SiteIndex(object.replayed.sites).covering(offset).find((each) => each.start === offset);
-    if (hit !== undefined) return { address, length: hit.length };
-  }
-  return undefined;
+  const length = siteLengthAt(audit.objects, offset);
+  return length === undefined ? undefined : { address, length };
 }

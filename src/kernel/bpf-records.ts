@@ -1,9 +1,11 @@
 // What BPF has put into executable memory: programs after the JIT, trampolines, dispatchers. Each registers itself for
 // kallsyms in one list (kernel/bpf/core.c, struct bpf_ksym since 5.7).
+
 import { addressAdd, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "./kernel.ts";
 import { walkList } from "./lists.ts";
+import { getU64 } from "./little-endian.ts";
 
 export interface BpfImage {
   /** Address of the struct bpf_ksym. */
@@ -41,7 +43,7 @@ function read(kernel: Kernel, problems: string[]): BpfImage[] {
   if (!s.has(KSYM, "lnode")) {
     // 4.12 … 5.6 linked struct bpf_prog_aux itself.
     const first = kernel.memory.tryRead(head, 8);
-    const empty = first !== undefined && new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true) === head;
+    const empty = first !== undefined && getU64(first, 0) === head;
     if (!empty) problems.push("bpf_kallsyms is of before 5.7: BPF images are not listed");
     return out;
   }

@@ -1,9 +1,11 @@
 // struct ftrace_hash: the sets of functions that an ftrace_ops traces or leaves out, and the direct trampolines
 // (kernel/trace/ftrace.c).
+
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "./kernel.ts";
 import { walkChain } from "./lists.ts";
+import { getU64 } from "./little-endian.ts";
 
 const HASH = "struct ftrace_hash";
 const ENTRY = "struct ftrace_func_entry";
@@ -90,9 +92,7 @@ export class FtraceHashes {
 
   private pointerAt(at: VirtualAddress): VirtualAddress | undefined {
     const bytes = this.kernel.memory.tryRead(at, 8);
-    return bytes === undefined
-      ? undefined
-      : (new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true) as VirtualAddress);
+    return bytes === undefined ? undefined : (getU64(bytes, 0) as VirtualAddress);
   }
 
   private content(hash: VirtualAddress | undefined): Content | undefined {

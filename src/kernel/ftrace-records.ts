@@ -6,7 +6,7 @@ import { flagLayout, normalFlags } from "./ftrace-flags.ts";
 import { FtraceHashes } from "./ftrace-hash.ts";
 import type { Kernel } from "./kernel.ts";
 import { walkList } from "./lists.ts";
-import { getU32 } from "./little-endian.ts";
+import { getU32, getU64 } from "./little-endian.ts";
 
 export { FTRACE_FL } from "./ftrace-flags.ts";
 
@@ -201,7 +201,5 @@ function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { op
 export function pointerOffset(kernel: Kernel, symbol: string): KernelOffset | undefined {
   const at = kernel.find(symbol);
   const bytes = at === undefined ? undefined : kernel.memory.tryRead(at, 8);
-  return bytes === undefined
-    ? undefined
-    : toKernelOffset(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  return bytes === undefined ? undefined : toKernelOffset(getU64(bytes, 0));
 }

@@ -1,7 +1,9 @@
 // Which implementation of a lock a function is: by its symbol, else, through thunks and jumps, by what its code does to
 // the lock word.
+
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import { CALL, hexBytes, JMP8, JMP32, rel32Target } from "../x86/encode.ts";
 import { isNops } from "../x86/equivalence.ts";
 import { type CodeEffects, codeEffects } from "./code-effects.ts";
@@ -149,7 +151,7 @@ export class Implementations {
     for (const call of effects.slotCalls) {
       if (!call.handsOn) continue;
       const bytes = this.kernel.memory.tryRead(fromKernelOffset(call.slot), 8);
-      const value = bytes && new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+      const value = bytes && getU64(bytes, 0);
       const through = value === undefined ? undefined : toKernelOffset(value);
       const deeper = through === undefined ? undefined : this.resolve(through, role, depth + 1);
       if (deeper !== undefined && deeper.family !== "none") return deeper;

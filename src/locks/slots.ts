@@ -1,7 +1,9 @@
 // The slots through which a kernel takes and releases spinlocks: members of pv_lock_ops (2.6.27 to 4.19), pv_ops.lock
 // (4.20), pv_ops_lock (7.x), and the static calls that replace some of them (7.3).
+
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import type { Implementations } from "./implementation.ts";
 import type { Implementation, LockRole } from "./types.ts";
 
@@ -55,7 +57,7 @@ export function readLockSlots(kernel: Kernel, implementations: Implementations):
     const role = ROLES[member];
     if (offset === undefined || role === undefined) return;
     const bytes = kernel.memory.tryRead(fromKernelOffset(offset), 8);
-    const value = bytes && new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+    const value = bytes && getU64(bytes, 0);
     const target = value === undefined || value === 0n ? undefined : toKernelOffset(value);
     const symbol =
       value === undefined

@@ -2,8 +2,10 @@
 // each starts as constant, becomes private to the CPU that writes it, and the first access by another CPU ends the
 // exploration, which starts again with that cell shared. A finished exploration has seen no such access, so that
 // everything it took for private was private in every order: a sound partial-order reduction.
+
 import { virtualAddress } from "../bytes/brand.ts";
 import { UnsupportedError } from "../bytes/errors.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import type { Size } from "./registers.ts";
 import type { CodeMemory } from "./types.ts";
 
@@ -57,7 +59,7 @@ export class Cells {
 
   private initial(start: bigint): bigint {
     const bytes = this.memory.read(virtualAddress(start), 8);
-    return new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+    return getU64(bytes, 0);
   }
 
   /** Cells of an access, lowest first. @throws AddressError */

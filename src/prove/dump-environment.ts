@@ -1,7 +1,9 @@
 // What the code of a dump needs around it to run on model CPUs: per-CPU areas, preemption counts, and the functions through
 // which a kernel sleeps and is woken by its hypervisor.
+
 import { addressAdd, virtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import { machineOf } from "../kernel/machine.ts";
 import type { CodeMemory, Environment, Hook, Preset } from "./types.ts";
 
@@ -79,7 +81,7 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
   for (let cpu = 0; cpu < cpus; cpu++) {
     const own = table === undefined || cpu >= possible ? undefined : memory.tryRead(addressAdd(table, cpu * 8), 8);
     if (own !== undefined) {
-      gsBases.push(new DataView(own.buffer, own.byteOffset, 8).getBigUint64(0, true));
+      gsBases.push(getU64(own, 0));
       first ??= gsBases[0];
       continue;
     }
@@ -159,7 +161,7 @@ function bringOnline(
     const at = names.map((name) => kernel.find(name)).find((found) => found !== undefined);
     const now = at === undefined ? undefined : kernel.memory.tryRead(at, 8);
     if (at !== undefined && now !== undefined) {
-      preset(at, new DataView(now.buffer, now.byteOffset, 8).getBigUint64(0, true) | wanted, 8);
+      preset(at, getU64(now, 0) | wanted, 8);
     }
   }
   const ids = kernel.find("nr_cpu_ids");

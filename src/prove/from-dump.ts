@@ -4,7 +4,9 @@ import { formatAddress, toKernelOffset, type VirtualAddress } from "../bytes/bra
 import type { Kernel } from "../kernel/kernel.ts";
 import { describeAddress } from "../kernel/where.ts";
 import { Implementations } from "../locks/implementation.ts";
+import { SpinlockWords } from "../locks/spinlock-word.ts";
 import type { LockFamily } from "../locks/types.ts";
+import { decodeTicket } from "../locks/words/ticket.ts";
 import { disassemble } from "../x86/disassemble.ts";
 import { dumpEnvironment } from "./dump-environment.ts";
 import { LOCK_ADDRESS } from "./model-addresses.ts";
@@ -60,43 +62,22 @@ function entryOf(kernel: Kernel, end: PairEnd, isUnlock: boolean): Entry {
   return { address: end.address, stopAt: [end.address + BigInt(length)], registers };
 }
 
-function wordOf(
-  kernel: Kernel,
-  families: readonly LockFamily[],
-  question: DumpQuestion,
-): LockWord & { initial: Uint8Array } {
+function wordOf(words: SpinlockWords, families: readonly LockFamily[]): LockWord & { initial: Uint8Array } {
   if (!families.includes("ticket")) return { address: LOCK_ADDRESS, length: 4, initial: new Uint8Array(4) };
-  const half = ticketHalf(kernel, question);
+  const layout = words.ticketLayout;
+  const length = layout.half * 2;
   return {
     address: LOCK_ADDRESS,
-    length: half * 2,
-    initial: new Uint8Array(half * 2),
+    length,
+    initial: new Uint8Array(length),
     free: "halves-equal",
-    describe: (bytes) =>
-      half === 1
-        ? `head ${bytes[0]}, tail ${bytes[1]}`
-        : `head ${bytes[0] | (bytes[1] << 8)}, tail ${bytes[2] | (bytes[3] << 8)}`,
+    // TICKET_SLOWPATH_FLAG says nothing about free or taken (3.12 to 4.1).
+    ignoredBits: layout.step === 2 ? 1n : undefined,
+    describe: (bytes) => {
+      const { head, tail } = decodeTicket(bytes, layout, words.cpus);
+      return `head ${head}, tail ${tail}`;
+    },
   };
-}
-
-/** u8 halves below 256 CPUs, u16 from 256 on: the operand size of the XADD tells (arch/x86/include/asm/spinlock.h, 2.6.28 … 4.1). */
-function ticketHalf(kernel: Kernel, question: DumpQuestion): 1 | 2 {
-  const seen = new Set<bigint>();
-  const pending: bigint[] = [question.lock.address, kernel.find("__ticket_spin_lock") ?? 0n];
-  while (pending.length > 0 && seen.size < 32) {
-    const at = pending.shift() as VirtualAddress;
-    if (at === 0n || seen.has(at)) continue;
-    seen.add(at);
-    const bytes = kernel.memory.tryRead(at, 96);
-    if (bytes === undefined) continue;
-    for (const line of disassemble(bytes, at)) {
-      const xadd = /^(?:lock )?xadd([bwl])?\s*%(\w+),/.exec(line.text.replace(/^lock\s+/, ""));
-      if (xadd !== null) return /^(e\w\w|r\d+d)$/.test(xadd[2]) ? 2 : 1;
-      if (line.target !== undefined) pending.push(line.target);
-      if (/^ret/.test(line.text)) break;
-    }
-  }
-  return 1;
 }
 
 /** The machine's input for the question. @throws AddressError when the code is not in the dump */
@@ -120,7 +101,7 @@ export function scenarioOf(
     memory: around.memory,
     pairs: [{ lock: entryOf(kernel, question.lock, false), unlock: entryOf(kernel, question.unlock, true) }],
     rounds: question.rounds,
-    lock: wordOf(kernel, families, question),
+    lock: wordOf(new SpinlockWords(kernel, implementations), families),
     model: question.model,
     gsBases: around.gsBases,
     presets: [...around.presets, ...(question.presets ?? [])],

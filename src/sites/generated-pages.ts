@@ -1,6 +1,8 @@
 // Pages of code that belong to a mitigation or a hypervisor: ITS thunks of modules, the Hyper-V hypercall page.
+
 import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import { INT3 } from "../x86/encode.ts";
 import { firstDifference, type GeneratedCode } from "./generated-entry.ts";
 
@@ -56,7 +58,7 @@ function checkThunks(kernel: Kernel, address: VirtualAddress): { checked: boolea
 function hypercallPage(kernel: Kernel): GeneratedCode[] {
   const at = kernel.find("hv_hypercall_pg");
   const bytes = at === undefined ? undefined : kernel.memory.tryRead(at, 8);
-  const address = bytes && new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  const address = bytes && getU64(bytes, 0);
   if (address === undefined || address === 0n) return [];
   return [{ kind: "hypercall-page", owner: "Hyper-V", address: address as VirtualAddress, size: PAGE, checked: false }];
 }

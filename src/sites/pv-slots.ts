@@ -1,5 +1,7 @@
 // Paravirt slots: values and names of the members of pv_ops (pv_lock_ops and its siblings before 4.20).
+
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import type { SiteContext } from "./context.ts";
 import { nearestName } from "./context.ts";
 
@@ -23,7 +25,7 @@ export class PvSlots {
         slot >= 0 && slot < 2 ** 31 ? this.context.kernel.memory.tryRead(fromKernelOffset(slot), 8) : undefined;
       if (bytes === undefined) value = null;
       else {
-        const raw = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+        const raw = getU64(bytes, 0);
         value = { raw, target: raw === 0n ? undefined : toKernelOffset(raw) };
       }
       this.values.set(slot, value);

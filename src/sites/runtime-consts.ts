@@ -3,6 +3,7 @@
 
 import type { BuiltSection } from "../built/object.ts";
 import { fromKernelOffset, type KernelOffset, virtualAddress } from "../bytes/brand.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import { hexBytes } from "../x86/encode.ts";
 import { type Mechanism, placesOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
@@ -51,7 +52,7 @@ function constantValue(
   const credible = (bytes: Uint8Array): boolean => {
     if (built !== undefined && hexBytes(bytes) === hexBytes(built)) return false;
     if (constant.kind !== "ptr") return true;
-    const pointer = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+    const pointer = getU64(bytes, 0);
     return context.kernel.memory.tryTranslate(virtualAddress(pointer)) !== undefined;
   };
   const ranked = [...votes.values()].sort((a, b) => b.count - a.count);

@@ -1,6 +1,8 @@
 // Static calls: call sites listed by objtool in .static_call_sites and trampolines __SCT__*, both written from the
 // function pointer in the key __SCK__* (kernel/static_call_inline.c, arch/x86/kernel/static_call.c, since 5.10).
+
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import { branch32, CALL, getI32, isJcc32, JMP32, putI32, RET } from "../x86/encode.ts";
 import { callThunkTarget } from "./call-thunks.ts";
 import { heldLock, modulePending } from "./changes.ts";
@@ -42,7 +44,7 @@ class StaticCalls {
     const bytes = key >= 0 && key < 2 ** 31 ? memory.tryRead(fromKernelOffset(key + this.funcAt), 8) : undefined;
     let value: KernelOffset | null | undefined;
     if (bytes !== undefined) {
-      const raw = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+      const raw = getU64(bytes, 0);
       value = raw === 0n ? null : toKernelOffset(raw);
     }
     this.keys.set(key, value);

@@ -1,8 +1,10 @@
 // Per-CPU variables: the address of a CPU's own copy (include/asm-generic/percpu.h). Symbols of per-CPU variables count
 // from zero up to 6.14 and are ordinary addresses since; adding __per_cpu_offset[cpu] is right for both.
+
 import { addressAdd, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 
 /** CPU numbers above it are not believed. */
 export const MAX_CPUS = 8192;
@@ -32,12 +34,7 @@ export class PerCpu {
     if (offset === undefined) {
       const bytes =
         this.table === undefined ? undefined : this.kernel.memory.tryRead(addressAdd(this.table, cpu * 8), 8);
-      offset =
-        this.table === undefined
-          ? 0n
-          : bytes === undefined
-            ? null
-            : new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+      offset = this.table === undefined ? 0n : bytes === undefined ? null : getU64(bytes, 0);
       this.offsets.set(cpu, offset);
     }
     return offset ?? undefined;

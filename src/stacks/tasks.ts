@@ -1,8 +1,10 @@
 // The tasks of the dump: name, PID, state and stack of each, from the kernel's own lists.
+
 import { addressAdd, formatAddress, type VirtualAddress } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { walkList } from "../kernel/lists.ts";
+import { getU64 } from "../kernel/little-endian.ts";
 import type { PerCpu } from "./per-cpu.ts";
 
 const TASK = "struct task_struct";
@@ -128,7 +130,7 @@ export function currentTask(kernel: Kernel, perCpu: PerCpu, cpu: number): Task |
     addressAdd(at, at === perCpu.address("current_task", cpu) ? 0 : (hot?.offset ?? 0)),
     8,
   );
-  return bytes && tryTask(kernel, new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  return bytes && tryTask(kernel, getU64(bytes, 0));
 }
 
 /** "insmod (PID 123)" */

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { DumpAudit } from "../../audit/audit.ts";
 import { dumpFacts, kernelFacts } from "../../audit/result.ts";
-import { SiteIndex } from "../../audit/site-index.ts";
+import { siteLengthAt } from "../../audit/site-index.ts";
 import { formatAddress, fromKernelOffset, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import type { ProveResult } from "../../findings/prove-results.ts";
 import { resolvePlace } from "../../kernel/where.ts";
@@ -118,11 +118,7 @@ function pairEnd(context: CommandContext, where: string, audit: DumpAudit | unde
   const { address } = resolvePlace(context.kernel, where);
   const offset = toKernelOffset(address);
   if (offset === undefined || audit === undefined) return { address };
-  for (const object of audit.objects) {
-    const hit = new SiteIndex(object.replayed.sites).covering(offset).find((each) => each.start === offset);
-    if (hit !== undefined) return { address, length: hit.length };
-  }
-  return { address };
+  return { address, length: siteLengthAt(audit.objects, offset) };
 }
 
 async function run(dump: string, lockWhere: string, unlockWhere: string, command: Command): Promise<void> {

@@ -1,7 +1,9 @@
 // struct mutex (include/linux/mutex.h): since 4.10 owner and flags in one word, before that a counter. On PREEMPT_RT it
 // is an rt_mutex.
+
 import { addressAdd, type VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import { getU64 } from "../../kernel/little-endian.ts";
 import { hexBytes } from "../../x86/encode.ts";
 import { decodeRtMutex } from "./rt-mutex.ts";
 import type { LockState, LockWord, TaskFact } from "./types.ts";
@@ -84,15 +86,12 @@ function counterMutex(
   const pointer = kernel.memory.tryRead(addressAdd(lock, ownerAt), 8);
   let owner: TaskFact | undefined;
   if (pointer !== undefined && count <= 0) {
-    const value = new DataView(pointer.buffer, pointer.byteOffset, 8).getBigUint64(0, true);
+    const value = getU64(pointer, 0);
     // A struct task_struct since 3.10, before that a struct thread_info, whose first member is the task.
     const direct = taskFact(kernel, value);
     const through =
       direct.pid < 0 && value !== 0n ? kernel.memory.tryRead(addressAdd(value as VirtualAddress, 0), 8) : undefined;
-    const fact =
-      through === undefined
-        ? direct
-        : taskFact(kernel, new DataView(through.buffer, through.byteOffset, 8).getBigUint64(0, true));
+    const fact = through === undefined ? direct : taskFact(kernel, getU64(through, 0));
     if (fact.pid >= 0) owner = fact;
   }
   const impossible = count > 1;
