@@ -1,28 +1,48 @@
+// Which of several symbols of one name a module is linked to.
 import { describe, expect, it } from "vitest";
-import { at, fakeKernel } from "../sites/testing/fake-kernel.ts";
+import { virtualAddress } from "../bytes/brand.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { arraySymbolTable } from "../symbols/array-symbols.ts";
+import type { KernelSymbol } from "../symbols/types.ts";
 import { exportedSymbol } from "./exports.ts";
 
-const ENTRY = 0x1400000;
-const VALUE = 0x1000000;
+const symbol = (name: string, low: number, type: string, module?: string): KernelSymbol => ({
+  name,
+  address: virtualAddress(0xffffffff81000000n + BigInt(low)),
+  type,
+  module,
+});
 
-describe("what a name means to a module", () => {
-  it("is the export where kallsyms leaves an absolute symbol out, as jiffies up to 3.x", () => {
-    const kernel = fakeKernel({ symbols: { __ksymtab_jiffies: ENTRY } });
-    kernel.memory.put64(at(ENTRY), at(VALUE));
-    expect(exportedSymbol(kernel, "jiffies", "floppy")).toBe(at(VALUE));
+/** A kernel with these symbols; `ksymtab` is the s32 at __ksymtab_NAME, relative to itself. */
+function kernelOf(core: KernelSymbol[], modules: KernelSymbol[] = [], ksymtab?: number): Kernel {
+  const memory = {
+    tryRead: (_address: bigint, length: number) => {
+      const bytes = new Uint8Array(length);
+      new DataView(bytes.buffer).setInt32(0, ksymtab ?? 0, true);
+      return ksymtab === undefined ? undefined : bytes;
+    },
+  };
+  const symbols = arraySymbolTable(core);
+  return { symbols, allSymbols: arraySymbolTable([...core, ...modules]), memory } as unknown as Kernel;
+}
+
+const found = (kernel: Kernel, name = "open"): string | undefined =>
+  exportedSymbol(kernel, name, "asking")?.toString(16);
+
+describe("exportedSymbol", () => {
+  it("takes the only one, local or not", () => {
+    expect(found(kernelOf([symbol("open", 0x10, "t")]))).toBe("ffffffff81000010");
   });
-
-  it("is the export that a relative entry leads to, since 4.19", () => {
-    const kernel = fakeKernel({ symbols: { __ksymtab_jiffies: ENTRY } });
-    kernel.memory.put32(at(ENTRY), VALUE - ENTRY).put32(at(ENTRY) + 4n, 0x2000);
-    expect(exportedSymbol(kernel, "jiffies", "floppy")).toBe(at(VALUE));
+  it("puts a global symbol before local ones of the name", () => {
+    expect(found(kernelOf([symbol("open", 0x10, "t"), symbol("open", 0x20, "T")]))).toBe("ffffffff81000020");
   });
-
-  it("is the core's symbol, else another module's, never its own", () => {
-    const symbols = { printk: VALUE, "fat:fat_scan": VALUE + 16, "vfat:fat_scan": VALUE + 32 };
-    const kernel = fakeKernel({ symbols });
-    expect(exportedSymbol(kernel, "printk", "vfat")).toBe(at(VALUE));
-    expect(exportedSymbol(kernel, "fat_scan", "vfat")).toBe(at(VALUE + 16));
-    expect(exportedSymbol(kernel, "nothing", "vfat")).toBeUndefined();
+  it("believes __ksymtab before that", () => {
+    const core = [symbol("open", 0x10, "T"), symbol("open", 0x20, "T"), symbol("__ksymtab_open", 0x100, "r")];
+    expect(found(kernelOf(core, [], 0x20 - 0x100))).toBe("ffffffff81000020");
+  });
+  it("looks into other modules last, and never into the asking one", () => {
+    const modules = [symbol("open", 0x30, "T", "asking"), symbol("open", 0x40, "T", "other")];
+    expect(found(kernelOf([], modules))).toBe("ffffffff81000040");
+    expect(found(kernelOf([], modules.slice(0, 1)))).toBeUndefined();
   });
 });
