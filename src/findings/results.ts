@@ -1,5 +1,6 @@
 // What the commands return: plain data that is printed as JSON as it is, and from which the text is made. The schema
 // names are part of the command line's contract (docs/architecture.md).
+import type { ParavirtFacts } from "./paravirt-results.ts";
 import type { Finding } from "./types.ts";
 
 export interface VerdictCounts {
@@ -198,6 +199,7 @@ export interface InfoResult {
   }[];
   readonly cpu: { readonly vendor: string; readonly model: string; readonly features: readonly string[] };
   readonly patching: readonly { readonly name: string; readonly value: string }[];
+  readonly paravirtualisation: ParavirtFacts;
   readonly modules: readonly {
     readonly name: string;
     readonly state: string;

@@ -3,6 +3,7 @@ import type { InfoResult } from "../findings/results.ts";
 import { headLines } from "./audit-text.ts";
 import { bare, grouped, table } from "./format.ts";
 import type { Paint } from "./paint.ts";
+import { paravirtLines } from "./paravirt-text.ts";
 
 /** The whole text. */
 export function infoText(result: InfoResult, paint: Paint): string {
@@ -24,6 +25,7 @@ export function infoText(result: InfoResult, paint: Paint): string {
       lines.push(`  ${String(cpu.cpu).padStart(3)}  rip ${bare(cpu.rip)} ${cpu.symbol}  rsp ${bare(cpu.rsp)}`);
     }
   }
+  lines.push("", ...paravirtLines(result.paravirtualisation, paint));
   lines.push("", paint.bold(`${result.modules.length} modules`));
   lines.push(
     ...table(

@@ -7,6 +7,7 @@ import type { InfoResult } from "../../findings/results.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { machineOf } from "../../kernel/machine.ts";
 import { describeAddress } from "../../kernel/where.ts";
+import { paravirtFacts } from "../../locks/paravirt-facts.ts";
 import { infoText } from "../../report/info-text.ts";
 import { nearestName } from "../../sites/context.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
@@ -67,6 +68,7 @@ export function infoOf(kernel: Kernel): InfoResult {
       { name: "ITS thunks", value: state.itsIndirect ? "on" : "off" },
       { name: "SMP lock prefixes", value: state.uniproc ? "removed (one CPU)" : "in place" },
     ],
+    paravirtualisation: paravirtFacts(kernel),
     modules: kernel.modules.map((module) => ({
       name: module.name,
       state: module.state,
