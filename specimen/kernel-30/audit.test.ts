@@ -7,14 +7,15 @@ import { openKernelImage } from "../../src/image/kernel-image.ts";
 import { openModuleImage } from "../../src/image/module-image.ts";
 import { openKernel } from "../../src/kernel/open.ts";
 import { openDump } from "../../src/memory/open.ts";
-import { type BugOptions, makeBugSpecimen } from "./specimen.ts";
+import { type BugOptions, type BugSpecimen, makeBugSpecimen } from "./specimen.ts";
 
 // Each case makes a kernel and audits it whole; a busy machine takes its time.
 vi.setConfig({ testTimeout: 30_000 });
 
-function audit(options: BugOptions) {
+function audit(options: BugOptions, tamper?: (specimen: BugSpecimen) => Uint8Array) {
   const specimen = makeBugSpecimen(options);
-  const kernel = openKernel(openDump(new BufferSource("dump", specimen.dump)));
+  const dump = tamper?.(specimen) ?? specimen.dump;
+  const kernel = openKernel(openDump(new BufferSource("dump", dump)));
   const core = openKernelImage(new BufferSource("vmlinuz", specimen.vmlinuz));
   const files = specimen.modules;
   const result = auditDump(kernel, {
@@ -30,6 +31,7 @@ test.each([
   { variant: "healthy", cpus: 1, wide: true },
   { variant: "pv-off" },
   { variant: "healthy", alone: true },
+  { variant: "healthy", hypercalls: true },
   { variant: "both-xen" },
   { variant: "2.6.38" },
 ] as const)("%j: no findings", (options) => {
@@ -41,4 +43,16 @@ test("hung: every lock site of the core, and nothing else, holds another slot va
   const sites = specimen.truth.sites.filter((s) => s.object === "vmlinux" && s.slot?.startsWith("pv_lock_ops."));
   expect(new Set(findings.map((f) => f.id))).toEqual(new Set(["site.stale"]));
   expect(findings.map((f) => BigInt(f.address))).toEqual(sites.map((s) => s.address).sort((a, b) => (a < b ? -1 : 1)));
+});
+
+test("a changed stub of the hypercall page, and nothing else of it, is foreign", () => {
+  const SCHED_OP = Uint8Array.of(0xb8, 29, 0, 0, 0, 0x0f, 0x01, 0xc1, 0xc3);
+  const { specimen, findings } = audit({ variant: "healthy", hypercalls: true, format: "elf" }, ({ dump }) => {
+    const at = Buffer.from(dump).indexOf(SCHED_OP);
+    const changed = dump.slice();
+    changed[at + 1] = 32;
+    return changed;
+  });
+  const stub = specimen.truth.symbols.get("hypercall_page")! + 29n * 32n;
+  expect(findings.map((f) => [f.id, BigInt(f.address), f.length])).toEqual([["text.foreign", stub + 1n, 1]]);
 });

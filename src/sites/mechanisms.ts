@@ -17,6 +17,7 @@ export const MECHANISMS = [
   "bpf",
   "livepatch",
   "text-poke",
+  "hypercall-page",
 ] as const;
 
 export type MechanismName = (typeof MECHANISMS)[number];

@@ -10,6 +10,7 @@ import { applyCallThunks, callsComeFirst } from "./call-thunks.ts";
 import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
+import { applyHypercallPage } from "./hypercall-page.ts";
 import { type InFlightPoke, inFlightPokes } from "./in-flight.ts";
 import { applyJumpLabels } from "./jump-labels.ts";
 import { applyKprobes } from "./kprobes.ts";
@@ -40,6 +41,7 @@ const ORDER: readonly Mechanism[] = [
   applyFtrace,
   applyBpfDispatchers,
   applyKprobes,
+  applyHypercallPage,
 ];
 
 export interface ReplayedObject {
