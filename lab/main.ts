@@ -21,6 +21,8 @@ interface MatrixFlags {
   readonly ci?: boolean;
   readonly discard?: boolean;
   readonly write?: string;
+  readonly faults?: string;
+  readonly record?: string;
 }
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
@@ -73,13 +75,17 @@ program
   .option("--limit <n>", "at most so many dumps")
   .option("--ci", "only the part that .ci/run has time for")
   .option("--discard", "delete each dump that this run makes, once it is diagnosed")
+  .option("--faults <n>", "put so many faults into each dump and hold the audit against them")
+  .option("--record <file>", "add each result to this file; what passed in it is not run again")
   .option("--write <file>", "write the table there (docs/matrix.md when the whole matrix is run)")
   .description("diagnose a dump of every kernel in every state; exit status 1 when one does not pass")
   .action(async (flags: MatrixFlags) => {
     const limit = wholeNumber("--limit", flags.limit, matrix.length, 1, matrix.length);
     const rows = selectRows(matrix, flags.only).filter(({ ci }) => ci || !flags.ci);
     if (rows.length === 0) throw new LabError(`--only "${flags.only}": no dump of the matrix has such a name`);
-    const results = await runMatrix(rows.slice(0, limit), flags.discard === true, {
+    const faults = wholeNumber("--faults", flags.faults, 0, 1, 100_000);
+    const settings = { discard: flags.discard === true, faults, record: flags.record };
+    const results = await runMatrix(rows.slice(0, limit), settings, {
       note,
       done: ({ name, outcome, reason, cost }) =>
         print(
@@ -87,7 +93,7 @@ program
         ),
     });
     print(totals(results));
-    const whole = results.length >= matrix.length;
+    const whole = rows.length === matrix.length && limit === matrix.length;
     const file = flags.write ?? (whole ? join(checkout, "docs", "matrix.md") : undefined);
     if (file) {
       writeFileSync(file, renderMatrix(results));

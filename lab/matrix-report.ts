@@ -8,14 +8,32 @@ export interface MatrixResult {
   /** Why it is no pass: one line. */
   readonly reason: string;
   readonly release: string;
+  /** CPUs, their model and boot options: "4 CPUs, max, mitigations=off". */
+  readonly guest: string;
   /** What the boot chose against the errata that change code: see `mitigationsOf`. */
   readonly mitigations: string;
+  /** Entries of the tables of all mechanisms. */
+  readonly sites: number;
+  /** Bytes of code accounted for. */
+  readonly bytes: number;
   readonly verdicts: Readonly<Record<string, number>>;
   readonly findings: number;
   readonly cost: Cost | undefined;
+  /** Faults that were put into it, when that was asked for. */
+  readonly faults?: FaultCounts;
+}
+
+/** How many faults were put in, and how many got each of the right verdicts. */
+export interface FaultCounts {
+  readonly places: number;
+  readonly foreign: number;
+  readonly stale: number;
+  readonly equivalent: number;
 }
 
 const verdictNames = ["built", "patched", "equivalent", "inFlight", "stale", "foreign", "absent"] as const;
+/** Those of the table: the others are of interest in sum, since a dump that has stale or foreign bytes does not pass. */
+const columnNames = ["patched", "equivalent", "inFlight", "absent"] as const;
 
 /** The vulnerabilities whose mitigations rewrite code, with a short name each. */
 const shown = {
@@ -42,10 +60,10 @@ export function mitigationsOf(vulnerabilities: Readonly<Record<string, string>>)
  * foreign byte, no finding at all, every object checked.
  */
 export function judge(
-  dump: { readonly name: string; readonly release: string; readonly mitigations: string },
+  dump: Pick<MatrixResult, "name" | "release" | "guest" | "mitigations">,
   { exitCode, stdout, stderr, cost }: Measured,
 ): MatrixResult {
-  const row = { ...dump, cost, verdicts: {}, findings: 0 };
+  const row = { ...dump, cost, sites: 0, bytes: 0, verdicts: {}, findings: 0 };
   let report: unknown;
   try {
     report = JSON.parse(stdout);
@@ -57,7 +75,9 @@ export function judge(
   if (schema !== "palimpsest/diagnose/1") {
     return { ...row, outcome: "error", reason: `exit code ${exitCode}, schema ${JSON.stringify(schema)}` };
   }
-  const given = member(member(report, "account"), "verdicts");
+  const account = member(report, "account");
+  const given = member(account, "verdicts");
+  const mechanisms = Object.values((member(account, "mechanisms") ?? {}) as object);
   const verdicts = Object.fromEntries(verdictNames.map((verdict) => [verdict, count(member(given, verdict))]));
   const findings = list(member(report, "findings"));
   const ids = [...new Set(findings.map((finding) => String(member(finding, "id"))))];
@@ -70,7 +90,8 @@ export function judge(
     ...(verdicts.built + verdicts.patched === 0 ? ["no byte accounted for"] : []),
     ...(exitCode !== 0 ? [`exit code ${exitCode}`] : []),
   ];
-  const filled = { ...row, verdicts, findings: findings.length };
+  const sites = mechanisms.reduce((sum: number, counts) => sum + count(member(counts, "sites")), 0);
+  const filled = { ...row, sites, bytes: count(member(account, "bytes")), verdicts, findings: findings.length };
   return { ...filled, outcome: reasons.length === 0 ? "pass" : "fail", reason: reasons.join("; ") };
 }
 
@@ -90,6 +111,13 @@ function text(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** The results of a row's last run on record, if all of them pass. */
+export function passedBefore(record: string, row: string): MatrixResult[] {
+  const runs = record.split("\n").filter((line) => line !== "");
+  const last = runs.map((line) => JSON.parse(line) as MatrixResult[]).findLast(([first]) => first.name === row);
+  return last?.every(({ outcome }) => outcome === "pass") ? last : [];
+}
+
 /** "12 of 14 pass, 2 fail". */
 export function totals(results: readonly MatrixResult[]): string {
   const number = (outcome: MatrixResult["outcome"]) => results.filter((result) => result.outcome === outcome).length;
@@ -102,19 +130,25 @@ export function totals(results: readonly MatrixResult[]): string {
 
 /** The document: totals, then one line a dump. */
 export function renderMatrix(results: readonly MatrixResult[]): string {
-  const columns = ["dump", "kernel", "mitigations", ...verdictNames, "findings", "CPU s", "MB", "outcome"];
-  const cells = (result: MatrixResult) => [
-    result.name,
-    result.release,
-    result.mitigations,
-    ...verdictNames.map((verdict) => (result.cost ? (result.verdicts[verdict] ?? 0).toLocaleString("en") : "")),
-    result.cost ? String(result.findings) : "",
-    result.cost?.cpuSeconds.toFixed(2) ?? "",
-    result.cost?.peakMegabytes.toFixed(0) ?? "",
-    result.outcome === "pass"
-      ? "pass"
-      : `**${result.outcome}** ${result.reason.replaceAll("|", "/").replaceAll("\n", " ")}`,
-  ];
+  const counts = ["sites", "bytes", ...columnNames.map((name) => (name === "inFlight" ? "in-flight" : name))];
+  const columns = ["dump", "kernel", "guest", "mitigations", ...counts, "findings", "faults", "CPU s", "MB", "outcome"];
+  const cells = (result: MatrixResult) => {
+    const { cost, verdicts, faults } = result;
+    const measured = (value: string | number) => (cost ? value.toLocaleString("en") : "");
+    return [
+      result.name,
+      result.release,
+      result.guest,
+      result.mitigations,
+      ...[result.sites, result.bytes, ...columnNames.map((name) => verdicts[name] ?? 0), result.findings].map(measured),
+      faults ? `${faults.foreign + faults.stale + faults.equivalent} of ${faults.places}` : "",
+      cost?.cpuSeconds.toFixed(2) ?? "",
+      cost?.peakMegabytes.toFixed(0) ?? "",
+      result.outcome === "pass"
+        ? "pass"
+        : `**${result.outcome}** ${result.reason.replaceAll("|", "/").replaceAll("\n", " ")}`,
+    ];
+  };
   const sums = verdictNames.map((verdict) => {
     const sum = results.reduce((total, { verdicts }) => total + (verdicts[verdict] ?? 0), 0);
     return `${verdict} ${sum.toLocaleString("en")}`;
@@ -124,14 +158,34 @@ export function renderMatrix(results: readonly MatrixResult[]): string {
   return `# Matrix
 
 Dumps of Debian kernels under QEMU, each diagnosed with \`palimpsest diagnose\`. Made by \`npm run lab -- matrix\`, which
-always takes the newest package of each suite; columns \`built\` to \`absent\` count bytes of code by verdict. A dump
-passes when nothing at all was found in it, since each of these kernels is healthy.
+always takes the newest package of each suite. \`sites\` are entries of the tables of all mechanisms, columns \`patched\` to
+\`absent\` count bytes of code by verdict; \`#2\` and on are further dumps of one guest. A dump passes when nothing at all was
+found in it, since each of these kernels is healthy.
 
 **${totals(results)}.** Bytes: ${sums.join(", ")}. At most ${most((c) => c.cpuSeconds).toFixed(2)} s of CPU and
 ${most((c) => c.peakMegabytes).toFixed(0)} MB for one dump.
-
+${faultText(results)}
 | ${columns.join(" | ")} |
-|${columns.map((_, index) => (index < 3 || index === columns.length - 1 ? "---" : "--:")).join("|")}|
+|${columns.map((_, index) => (index < 4 || index === columns.length - 1 ? "---" : "--:")).join("|")}|
 ${results.map((result) => `| ${cells(result).join(" | ")} |`).join("\n")}
+`;
+}
+
+/** The paragraph about faults, when there were any. */
+function faultText(results: readonly MatrixResult[]): string {
+  const all = results.flatMap(({ faults }) => (faults ? [faults] : []));
+  const sum = (pick: (counts: FaultCounts) => number) => all.reduce((total, counts) => total + pick(counts), 0);
+  const places = sum((counts) => counts.places);
+  if (places === 0) return "";
+  const found = [
+    `${sum((counts) => counts.foreign).toLocaleString("en")} foreign`,
+    `${sum((counts) => counts.stale).toLocaleString("en")} stale`,
+    `${sum((counts) => counts.equivalent).toLocaleString("en")} equivalent (other NOPs: counted, no finding)`,
+  ];
+  return `
+Faults: each dump was audited once more with its share of ${places.toLocaleString("en")} faults in it, one half bytes changed at random,
+the other half sites that hold another legal form of their mechanism (a jump label flipped, another target, left unpatched,
+LOCK prefix for none, another NOP). Told at their exact bytes and with the right verdict: ${found.join(", ")}. A dump with a
+fault missed, or anything else reported, does not pass.
 `;
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { findFlavour } from "./flavours.ts";
 import { matrix, selectRows } from "./matrix.ts";
-import { judge, type MatrixResult, mitigationsOf, renderMatrix, totals } from "./matrix-report.ts";
+import { judge, type MatrixResult, mitigationsOf, passedBefore, renderMatrix, totals } from "./matrix-report.ts";
 import { parseCost } from "./measure.ts";
 
 describe("the matrix", () => {
@@ -34,10 +34,16 @@ describe("the matrix", () => {
   });
 });
 
-const dump = { name: "6.1/plain", release: "6.1.0", mitigations: "v2: Retpolines" };
+const dump = { name: "6.1/plain", release: "6.1.0", guest: "4 CPUs, max", mitigations: "v2: Retpolines" };
 const cost = { wallSeconds: 1.5, cpuSeconds: 1.25, peakMegabytes: 300 };
 const report = (verdicts: object, more: object = {}) =>
-  JSON.stringify({ schema: "palimpsest/diagnose/1", account: { verdicts }, findings: [], notChecked: [], ...more });
+  JSON.stringify({
+    schema: "palimpsest/diagnose/1",
+    account: { bytes: 1230, verdicts, mechanisms: { ftrace: { sites: 4 }, returns: { sites: 1 } } },
+    findings: [],
+    notChecked: [],
+    ...more,
+  });
 
 describe("judge", () => {
   const healthy = { built: 10, patched: 5, equivalent: 1, inFlight: 0, stale: 0, foreign: 0, absent: 0 };
@@ -75,13 +81,34 @@ describe("renderMatrix", () => {
     expect(totals([pass, gone])).toBe("1 of 2 pass, 1 unavailable");
     const text = renderMatrix([pass, gone]);
     expect(text).toContain(
-      "| 6.1/plain | 6.1.0 | v2: Retpolines | 1,200 | 30 | 0 | 0 | 0 | 0 | 0 | 0 | 1.25 | 300 | pass |",
+      "| 6.1/plain | 6.1.0 | 4 CPUs, max | v2: Retpolines | 5 | 1,230 | 30 | 0 | 0 | 0 | 0 |  | 1.25 | 300 | pass |",
     );
     expect(text).toContain("**unavailable** a / b |");
     expect(text).toContain("At most 1.25 s of CPU and\n300 MB");
   });
+  it("sums up the faults", () => {
+    const text = renderMatrix([{ ...pass, faults: { places: 100, foreign: 50, stale: 40, equivalent: 10 } }]);
+    expect(text).toContain("share of 100 faults");
+    expect(text).toContain("50 foreign, 40 stale, 10 equivalent");
+    expect(text).toContain("| 100 of 100 |");
+  });
   it("renders no rows", () => {
     expect(renderMatrix([])).toContain("0 of 0 pass");
+  });
+});
+
+describe("a record of results", () => {
+  const line = (...outcomes: MatrixResult["outcome"][]) =>
+    JSON.stringify(outcomes.map((outcome, i) => ({ name: i === 0 ? "6.1/a" : `6.1/a#${i + 1}`, outcome })));
+  it.each<[string, string, number]>([
+    ["", "6.1/a", 0],
+    [line("pass", "pass"), "6.1/a", 2],
+    [line("pass", "pass"), "6.1/b", 0],
+    [line("pass", "fail"), "6.1/a", 0],
+    [`${line("fail")}\n${line("pass")}\n`, "6.1/a", 1],
+    [`${line("pass")}\n${line("unavailable")}\n`, "6.1/a", 0],
+  ])("%j has %s passed %i times", (record, row, count) => {
+    expect(passedBefore(record, row)).toHaveLength(count);
   });
 });
 

@@ -34,7 +34,7 @@ const everyMainKernel: Readonly<Record<string, Partial<DumpOptions>>> = {
   cascadelake: { cpuModel: "Cascadelake-Server" },
   epyc: { cpuModel: "EPYC" },
   milan: { cpuModel: "EPYC-Milan" },
-  toggle: { ...state("toggle"), cpus: 2, snapshots: 3 },
+  toggle: { ...state("toggle"), cpus: 2, snapshots: 10 },
 };
 
 /** What only some kernels have, or what is worth it on some only. */

@@ -11,6 +11,8 @@ import { QmpClient } from "./qmp.ts";
 
 const QEMU = "qemu-system-x86_64";
 const DUMP_TIMEOUT_SECONDS = 300;
+/** A guest that says nothing for so long hangs: the longest wait of a state is a minute. */
+const SILENCE_SECONDS = 120;
 
 export interface GuestMachine {
   readonly vmlinuz: string;
@@ -88,6 +90,7 @@ export class Guest {
    */
   async waitFor(marker: RegExp, timeoutSeconds: number): Promise<number> {
     const start = Date.now();
+    let heard = { length: 0, at: start };
     for (;;) {
       const ended = this.exited; // read before the console: what an ended guest wrote is then all there
       const text = this.serial();
@@ -101,6 +104,10 @@ export class Guest {
       }
       if (seconds > timeoutSeconds) {
         throw new GuestDiedError(`the guest was not ready after ${timeoutSeconds} s: ${lastWords(text)}`);
+      }
+      if (text.length !== heard.length) heard = { length: text.length, at: Date.now() };
+      if (Date.now() - heard.at > SILENCE_SECONDS * 1000) {
+        throw new GuestDiedError(`the guest said nothing for ${SILENCE_SECONDS} s: ${lastWords(text)}`);
       }
       await sleep(250);
     }
