@@ -3,9 +3,11 @@
 import { addressAdd, KERNEL_MAP_BASE, physicalAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { MissingError } from "../bytes/errors.ts";
 import { pageTableRoots } from "../memory/page-table-roots.ts";
+import { searchPageTables } from "../memory/page-table-search.ts";
 import { PageTableMemory } from "../memory/page-tables.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
-import type { Vmcoreinfo } from "./vmcoreinfo.ts";
+import { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.ts";
+import { vmcoreinfoInMemory } from "./vmcoreinfo-search.ts";
 
 /** The kernel image's area of the address space: 1 GiB with KASLR, 512 MiB without (KERNEL_IMAGE_SIZE). */
 const IMAGE_AREA = 1 << 30;
@@ -37,10 +39,8 @@ export function findImageRun(memory: VirtualMemory): { start: VirtualAddress; le
   return best && { start: addressAdd(KERNEL_MAP_BASE, best.start), length: best.length };
 }
 
-/**
- * @throws MissingError when no page table in the dump maps a kernel
- */
-export function openAddressSpace(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined): AddressSpace {
+/** The address space that VMCOREINFO, the CPUs' registers or the dump's own segments tell, the first that maps a kernel. */
+function openAddressSpace(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined): AddressSpace | undefined {
   const top = vmcoreinfo?.symbol("init_top_pgt") ?? vmcoreinfo?.symbol("swapper_pg_dir");
   const physBase = vmcoreinfo?.number("phys_base");
   if (top !== undefined && physBase !== undefined) {
@@ -61,9 +61,52 @@ export function openAddressSpace(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined)
     const image = findImageRun(memory);
     if (image) return { memory, evidence: "the dump's own virtual segments", image };
   }
+  return undefined;
+}
+
+/**
+ * The page tables of a dump whose notes lead to none, by their shape. A table inside the image that it maps is the
+ * kernel's own (init_top_pgt); tables of processes serve when that one is not in the dump.
+ */
+function searchAddressSpace(dump: Dump): AddressSpace | undefined {
+  let best: AddressSpace | undefined;
+  for (const { root, levels, from } of searchPageTables(dump.physical)) {
+    const memory = new PageTableMemory(dump.physical, root, levels, dump.segments);
+    const image = findImageRun(memory);
+    if (image === undefined) continue;
+    const first = memory.translate(image.start).physical;
+    if (root >= first && root < first + BigInt(image.length)) return { memory, evidence: from, image };
+    if (best === undefined || image.length > best.image.length) best = { memory, evidence: from, image };
+  }
+  return best;
+}
+
+/** Address space and VMCOREINFO of a dump. */
+export interface Located {
+  readonly space: AddressSpace;
+  readonly vmcoreinfo: Vmcoreinfo | undefined;
+}
+
+/**
+ * By the dump's notes, else by what its memory holds: the kernel's own VMCOREINFO page, which is there whether or not
+ * anybody wrote a note of it, else page tables by their shape (LiME, AVML, raw memory).
+ * @throws MissingError when no page table in the dump maps a kernel
+ */
+export function locateKernel(dump: Dump): Located {
+  const vmcoreinfo = dump.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(dump.vmcoreinfo);
+  const noted = openAddressSpace(dump, vmcoreinfo);
+  if (noted !== undefined) return { space: noted, vmcoreinfo };
+  for (const { text, at } of vmcoreinfoInMemory(dump)) {
+    const found = parseVmcoreinfo(text);
+    const space = openAddressSpace(dump, found);
+    const evidence = `${space?.evidence}, a text at physical 0x${at.toString(16)}`;
+    if (space !== undefined) return { space: { ...space, evidence }, vmcoreinfo: found };
+  }
+  const space = searchAddressSpace(dump);
+  if (space !== undefined) return { space, vmcoreinfo };
   throw new MissingError(
     "a page table that maps a Linux x86-64 kernel",
-    "the dump has neither a usable VMCOREINFO note nor CPU registers whose CR3 leads to one",
+    "the dump has neither a usable VMCOREINFO nor CPU registers whose CR3 leads to one, and a search found none",
   );
 }
 

@@ -6,7 +6,7 @@ import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
 import { combineSymbols } from "../symbols/combine.ts";
 import type { SymbolTable, TypeTable } from "../symbols/types.ts";
-import { openAddressSpace } from "./address-space.ts";
+import { locateKernel } from "./address-space.ts";
 import { type GivenSymbols, readCoreSymbols } from "./core-symbols.ts";
 import { readCpuFeatures } from "./cpu-features.ts";
 import type { Kernel } from "./kernel.ts";
@@ -14,7 +14,6 @@ import { moduleSymbols } from "./module-symbols.ts";
 import { readModules } from "./modules.ts";
 import { Structures } from "./structures.ts";
 import { type GivenTypes, openTypes, type TypesContext } from "./type-sources.ts";
-import { parseVmcoreinfo } from "./vmcoreinfo.ts";
 
 export interface OpenKernelOptions {
   /** Layouts out of a file that the user gives. May throw, when the file belongs to another build. */
@@ -28,8 +27,7 @@ export interface OpenKernelOptions {
  */
 export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel {
   const problems: string[] = [...dump.problems];
-  const vmcoreinfo = dump.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(dump.vmcoreinfo);
-  const space = openAddressSpace(dump, vmcoreinfo);
+  const { space, vmcoreinfo } = locateKernel(dump);
   const { memory } = space;
   const core = readCoreSymbols(space, vmcoreinfo, options.symbols, problems);
   const symbols = core.table;

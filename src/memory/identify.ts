@@ -17,10 +17,9 @@ const DUMPS: readonly (Magic & { kind: DumpKind })[] = [
   { kind: "kdump", bytes: "KDUMP   " },
   { kind: "diskdump", bytes: "DISKDUMP" },
   { kind: "flattened", bytes: "makedumpfile\0" },
-  // {u32 magic, u32 version} of a LiME range header; AVML uses version 2 for snappy-compressed ranges.
-  { kind: "lime", bytes: "EMiL\x01\0\0\0" },
-  { kind: "avml", bytes: "EMiL\x02\0\0\0" },
-  { kind: "avml", bytes: "LMVA" },
+  // {u32 magic, u32 version} of a range header: LiME's, which AVML writes too, and AVML's own for snappy-compressed ranges.
+  { kind: "lime", bytes: "EMiL" },
+  { kind: "avml", bytes: "AVML" },
   { kind: "windows", bytes: "PAGEDU64" },
 ];
 
@@ -55,6 +54,13 @@ const OTHERS: readonly (Magic & { what: string })[] = [
 export function dumpKind(source: ByteSource): DumpKind | undefined {
   const head = source.read(0, Math.min(MAGIC_LENGTH, source.size));
   return DUMPS.find((magic) => matches(head, magic))?.kind;
+}
+
+/** Whether the first bytes are those of a file that is known to be no dump. */
+export function hasKnownMagic(source: ByteSource): boolean {
+  if (source.size === 0) return false;
+  const head = start(source);
+  return OTHERS.some((magic) => matches(head, magic));
 }
 
 /** Says in plain words what a file that is no known dump looks like. */

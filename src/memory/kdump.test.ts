@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { physicalAddress } from "../bytes/brand.ts";
+import { packedPage, packedPageContent } from "../bytes/decompress/testing/packed-page.ts";
 import { inflatePage } from "../bytes/decompress/zlib-page.ts";
 import { loadZstd } from "../bytes/decompress/zstd.ts";
 import { FormatError, UnsupportedError } from "../bytes/errors.ts";
 import { BufferSource } from "../bytes/source.ts";
 import { openDump } from "./open.ts";
-import { concat, makeElf, note, prstatusNote, qemuNote, testPages } from "./testing/make-elf.ts";
+import { ascii, concat, makeElf, note, prstatusNote, qemuNote, testPages } from "./testing/make-elf.ts";
 import { flatten, type KdumpPlan, makeKdump, rawPage, zlibPage } from "./testing/make-kdump.ts";
 
 const open = (bytes: Uint8Array) => openDump(new BufferSource("vmcore", bytes));
@@ -115,8 +116,6 @@ describe("headers", () => {
   it.each<[string, Partial<KdumpPlan>, string]>([
     ["a page size", { blockSize: 65536 }, "kdump header+0x1ac: a page size of 65536 bytes is not supported"],
     ["a machine", { machine: "aarch64" }, 'a dump of a machine "aarch64" (not x86_64) is not supported'],
-    ["lzo", { status: 2 }, "kdump with lzo pages is not supported"],
-    ["snappy", { status: 4 }, "kdump with snappy pages is not supported"],
   ])("does not support %s", (_name, rest, message) => {
     expect(() => open(plan(rest))).toThrow(UnsupportedError);
     expect(() => open(plan(rest))).toThrow(message);
@@ -207,8 +206,16 @@ describe("truncated and damaged pages", () => {
     ["a bomb", { pack: () => zlibPage(new Uint8Array(1 << 17)) }, "broken zlib data (the Adler-32 checksum differs)"],
     ["a short raw page", { pack: (page) => rawPage(page.subarray(0, 999)) }, "unpacks to 999 bytes, not 4096"],
     ["a huge size", { pack: () => rawPage(testPages(3)) }, "a page packed to 12288 bytes"],
-    ["an lzo page", { pack: (page) => ({ bytes: page, flags: 2 }) }, "a page packed with lzo is not supported"],
-    ["a snappy page", { pack: (page) => ({ bytes: page, flags: 4 }) }, "a page packed with snappy is not supported"],
+    [
+      "a broken lzo page",
+      { pack: (page) => ({ bytes: page.slice().fill(0xff, 0, 64), flags: 2 }) },
+      "bytes back, before the block",
+    ],
+    [
+      "a broken snappy page",
+      { pack: () => ({ bytes: ascii("\x80\x20\x09\x01"), flags: 4 }) },
+      "copy from 1 bytes back",
+    ],
     ["two codecs", { pack: (page) => ({ bytes: page, flags: 3 }) }, "page flags 0x3 name several codecs"],
   ];
   it.each(spoiled)("throws for %s, naming page and place", (_name, rest, message) => {
@@ -250,6 +257,15 @@ describe("truncated and damaged pages", () => {
     dump.physical.page(6);
     expect(unpacked).toBe(1);
   });
+});
+
+it.each([
+  ["lzo", 2],
+  ["snappy", 4],
+] as const)("reads %s pages", (codec, flags) => {
+  const dump = open(plan({ status: flags, pack: () => ({ bytes: packedPage(codec), flags }) }));
+  expect(dump.physical.page(5)).toEqual(packedPageContent());
+  expect(read(dump, 0x1000, 0x1000).into).toEqual(packedPageContent());
 });
 
 it("reads zstd pages once the decoder is loaded", async () => {

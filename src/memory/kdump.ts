@@ -2,10 +2,12 @@
 // page says where its packed bytes lie. Nothing is unpacked before it is asked for.
 
 import type { PhysicalAddress } from "../bytes/brand.ts";
+import { unlzo } from "../bytes/decompress/lzo.ts";
+import { unsnappy } from "../bytes/decompress/snappy.ts";
 import { inflatePage, type PageInflater } from "../bytes/decompress/zlib-page.ts";
 import { decompressZstd } from "../bytes/decompress/zstd.ts";
 import type { ElfNote } from "../bytes/elf.ts";
-import { FormatError, PalimpsestError, TruncatedError, UnsupportedError } from "../bytes/errors.ts";
+import { FormatError, PalimpsestError, TruncatedError } from "../bytes/errors.ts";
 import { type ByteSource, readInto } from "../bytes/source.ts";
 import { cpuNotes, trimNul, vmcoreinfoText } from "./cpu-notes.ts";
 import { rangesOf } from "./file-runs.ts";
@@ -31,17 +33,10 @@ const SHARED_SIZE = 64;
 /**
  * Opens a kdump-compressed dump.
  * @param format "kdump", or what the file that it was unwrapped from is called
- * @throws FormatError, TruncatedError (headers or bitmaps broken), UnsupportedError (page size, machine, codec)
+ * @throws FormatError, TruncatedError (headers or bitmaps broken), UnsupportedError (page size, machine)
  */
 export function openKdump(source: ByteSource, format = "kdump", inflate: PageInflater = inflatePage): Dump {
   const header = readKdumpHeader(source);
-  for (const [flag, codec] of [
-    [LZO, "lzo"],
-    [SNAPPY, "snappy"],
-  ] as const) {
-    if ((header.status & flag) !== 0)
-      throw new UnsupportedError(`${source.name}: kdump header`, `kdump with ${codec} pages`);
-  }
   const problems: string[] = [];
   if ((header.status & KDUMP_INCOMPLETE) !== 0) {
     problems.push(`${source.name}: kdump header: the dump is marked incomplete (its writer ran out of space)`);
@@ -249,9 +244,11 @@ class KdumpMemory implements PhysicalMemory {
         break;
       }
       case LZO:
-        throw new UnsupportedError(where(), "a page packed with lzo");
+        got = unlzo(this.source.read(offset, size), out, where());
+        break;
       case SNAPPY:
-        throw new UnsupportedError(where(), "a page packed with snappy");
+        got = unsnappy(this.source.read(offset, size), out, where());
+        break;
       default:
         throw new FormatError(where(), `page flags 0x${flags.toString(16)} name several codecs`);
     }

@@ -28,6 +28,19 @@ it.each<[Uint8Array, string]>([
 });
 
 it("names dump formats that it does not read", () => {
-  expect(() => openDump(new BufferSource("file", ascii("EMiL\x01\0\0\0")))).toThrow("a LiME dump is not supported");
+  expect(() => openDump(new BufferSource("file", ascii("DISKDUMP")))).toThrow("a diskdump (before kdump");
   expect(() => openDump(new BufferSource("file", ascii("PAGEDU64")))).toThrow("a Windows crash dump is not supported");
+});
+
+it("takes a file without any magic for raw memory when a kernel is in it", () => {
+  const bytes = new Uint8Array(16 << 20);
+  const open = (part: Uint8Array) => openDump(new BufferSource("file", part));
+  expect(() => open(bytes)).toThrow('starts with 1024 zero bytes; as raw memory it holds no "Linux version" banner');
+  bytes.set(ascii("Linux version 6.1.0"), 0x123456);
+  const dump = open(bytes);
+  expect(dump.format).toBe("raw");
+  expect(dump.physical.ranges).toEqual([{ start: 0n, length: 16n << 20n }]);
+  expect(() => open(bytes.subarray(1))).toThrow(FormatError); // no whole pages
+  bytes.set(ascii("QFI\xfb")); // a disk image may hold a kernel too
+  expect(() => open(bytes)).toThrow("a qcow2 disk image");
 });

@@ -7,6 +7,8 @@ import { openElfCore } from "./elf-core.ts";
 import { unflatten } from "./flattened.ts";
 import { describeFile, dumpKind } from "./identify.ts";
 import { openKdump } from "./kdump.ts";
+import { openLime } from "./lime.ts";
+import { openRaw } from "./raw.ts";
 import type { Dump } from "./types.ts";
 
 export interface OpenOptions {
@@ -15,7 +17,7 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a dump; its magic decides the format. Before pages packed with zstd are read, `await loadZstd()`.
+ * Opens a dump; its magic decides the format, and what has none is raw memory when a kernel is in it. Before pages packed with zstd are read, `await loadZstd()`.
  * @throws FormatError when it is no dump (saying what the file looks like) or breaks its format's rules; UnsupportedError
  *   for a dump of a kind or with a feature that is not read; TruncatedError when not even the headers are there
  */
@@ -29,15 +31,17 @@ export function openDump(source: ByteSource, options: OpenOptions = {}): Dump {
     case "flattened":
       return openFlattened(source, options);
     case "lime":
-      throw new UnsupportedError(source.name, "a LiME dump");
     case "avml":
-      throw new UnsupportedError(source.name, "an AVML dump");
+      return openLime(source);
     case "diskdump":
       throw new UnsupportedError(source.name, "a diskdump (before kdump, kernels up to 2.6.17)");
     case "windows":
       throw new UnsupportedError(source.name, "a Windows crash dump");
-    case undefined:
-      throw new FormatError(source.name, `not a memory dump: ${describeFile(source)}`);
+    case undefined: {
+      const raw = openRaw(source);
+      if (typeof raw === "string") throw new FormatError(source.name, `not a memory dump: ${raw}`);
+      return raw;
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // A streaming search through all physical memory, for dumps that have neither VMCOREINFO nor a cr3: banner, VMCOREINFO
 // text and page tables are then found by their bytes.
 import { type PhysicalAddress, physicalAddress } from "../bytes/brand.ts";
+import { PageCache } from "./page-cache.ts";
 import type { Dump } from "./types.ts";
 
 export interface ScanOptions {
@@ -15,7 +16,7 @@ export interface ScanOptions {
 const BLOCK = 1 << 20;
 
 /**
- * Physical addresses, ascending, where `pattern` lies in the dump's memory. Absent bytes match nothing; a pattern is
+ * Physical addresses, ascending, where `pattern` lies in the dump's memory. Absent and broken bytes match nothing; a pattern is
  * found across page and run borders, but not across a gap. Memory use does not follow the dump's size.
  * @throws RangeError for an empty pattern or one of over 64 KiB
  */
@@ -29,13 +30,15 @@ export function scanPhysical(
   const hits: PhysicalAddress[] = [];
   const buffer = new Uint8Array(BLOCK + pattern.length - 1);
   const anchor = rarestByte(pattern);
+  const pages = new PageCache(dump.physical);
   for (const range of dump.physical.ranges) {
     const end = range.start + range.length;
     for (let at = maxBig(range.start, from); at < end && hits.length < limit; ) {
       const left = end - at;
       const block = left < BigInt(buffer.length) ? buffer.subarray(0, Number(left)) : buffer;
       const gaps: [number, number][] = [];
-      dump.physical.read(physicalAddress(at), block, (offset, length) => gaps.push([offset, offset + length]));
+      const missing = (offset: number, length: number) => gaps.push([offset, offset + length]);
+      pages.copy(Number(at), block, missing, missing);
       const base = at;
       if (gaps.length !== 1 || gaps[0][1] - gaps[0][0] < block.length) {
         const phase = alignment > 1 ? Number((BigInt(alignment) - (base % BigInt(alignment))) % BigInt(alignment)) : 0;

@@ -38,7 +38,7 @@ export function decompressLzo(packed: Uint8Array, options: DecompressOptions): U
     } else {
       // LZO1X makes at most 255 bytes out of one, so that a false size can reserve no more than that.
       out.reserve(Math.min(plainSize, 256 * size));
-      const end = decodeLzo1x(block, out, plainSize, part);
+      const end = decodeLzo1x(block, out.bytes, out.length, Math.min(out.bytes.length, out.length + plainSize), part);
       if (end - out.length !== plainSize) {
         throw new FormatError(part, `block unpacks to ${end - out.length} bytes, not ${plainSize}`);
       }
@@ -61,11 +61,17 @@ function skipHeader(c: Cursor, be16: () => number, be32: () => number): number {
   return flags;
 }
 
-/** @returns where in out.bytes the block's data end */
-function decodeLzo1x(input: Uint8Array, out: OutputBuffer, size: number, part: string): number {
-  const output = out.bytes;
-  const start = out.length;
-  const limit = Math.min(output.length, start + size);
+/**
+ * Unpacks one LZO1X block, as a kdump page packed with `makedumpfile -l` is, to the start of `out`; returns the bytes written.
+ * @throws FormatError when the block is broken or unpacks to more than `out` holds
+ */
+export function unlzo(packed: Uint8Array, out: Uint8Array, part: string): number {
+  if (packed.length === 0) throw new FormatError(part, "an empty LZO block");
+  return decodeLzo1x(packed, out, 0, out.length, part);
+}
+
+/** @returns where in `output` the block's data end; they begin at `start` and may go up to `limit` */
+function decodeLzo1x(input: Uint8Array, output: Uint8Array, start: number, limit: number, part: string): number {
   let at = 0;
   let to = start;
   /** Literals just copied, which decides what an instruction below 16 means; 4 stands for a long run. */
