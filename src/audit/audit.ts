@@ -12,6 +12,7 @@ import type { KernelImage, ModuleImage } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { KernelModule } from "../kernel/modules.ts";
 import { nearestName } from "../sites/context.ts";
+import { type GeneratedCode, generatedCode } from "../sites/generated-code.ts";
 import { type PatchState, readPatchState } from "../sites/patch-state.ts";
 import { replayObject } from "../sites/replay.ts";
 import type { UnknownPart } from "../sites/site.ts";
@@ -36,6 +37,8 @@ export interface DumpAudit {
   readonly objects: readonly ObjectAudit[];
   readonly notChecked: readonly NotChecked[];
   readonly unknown: readonly Unknown[];
+  /** Code that the kernel made while it ran. */
+  readonly generated: readonly GeneratedCode[];
   readonly state: PatchState;
   /** bytes from the link-time to the run-time address, when there is a core image */
   readonly kaslrOffset: number | undefined;
@@ -107,7 +110,8 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
     audit(module.name, () => built);
   });
   const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
-  return { objects, notChecked, unknown, state, kaslrOffset, problems };
+  const generated = generatedCode(kernel, problems, state);
+  return { objects, notChecked, unknown, generated, state, kaslrOffset, problems };
 }
 
 /** The built layer of the core for this boot. */

@@ -11,6 +11,7 @@ import type { Finding } from "../findings/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { machineOf } from "../kernel/machine.ts";
 import type { DumpAudit } from "./audit.ts";
+import { generatedAccount, generatedFindings } from "./generated.ts";
 import type { MechanismAccount, ObjectAudit, Verdicts } from "./object-audit.ts";
 
 export function dumpFacts(kernel: Kernel): DumpFacts {
@@ -81,7 +82,8 @@ export function auditResult<S extends AuditResult["schema"]>(
     addMechanisms(mechanisms, object.mechanisms);
     for (const section of object.freed) freed += section.size;
   }
-  const findings = order([...audit.objects.flatMap((object) => object.findings), ...audit.unknown, ...more]);
+  const found = audit.objects.flatMap((object) => object.findings);
+  const findings = order([...found, ...generatedFindings(audit.generated), ...audit.unknown, ...more]);
   const unchecked = audit.notChecked
     .filter(({ object }) => !audit.objects.some((each) => each.name === object))
     .map(({ object }): ObjectFacts => ({ name: object, checked: false, bytes: 0, image: null }));
@@ -92,6 +94,7 @@ export function auditResult<S extends AuditResult["schema"]>(
     kernel: kernelFacts(kernel, audit.kaslrOffset),
     objects: [...audit.objects.map(objectFacts), ...unchecked],
     account: { bytes, verdicts, mechanisms: Object.fromEntries(mechanisms), freed },
+    generated: generatedAccount(audit.generated),
     complete: audit.notChecked.length === 0 && verdicts.absent === 0 && !kernel.dump.incomplete,
     findings,
     findingsLeftOut: audit.objects.reduce((sum, object) => sum + object.untold, 0),

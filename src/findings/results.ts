@@ -1,5 +1,6 @@
 // What the commands return: plain data that is printed as JSON as it is, and from which the text is made. The schema
 // names are part of the command line's contract (docs/architecture.md).
+import type { GeneratedAccount, GeneratedFact } from "./generated-results.ts";
 import type { ParavirtFacts } from "./paravirt-results.ts";
 import type { Finding } from "./types.ts";
 
@@ -99,6 +100,8 @@ export interface AuditResult {
   readonly kernel: KernelFacts;
   readonly objects: readonly ObjectFacts[];
   readonly account: Account;
+  /** Code that the kernel made while it ran, which is in no image and not in `account`. */
+  readonly generated: GeneratedAccount;
   /**
    * False when not all kernel code could be compared: an object is in `notChecked`, bytes are absent, or the dump file is cut
    * off. Without findings the exit status is then 2, not 0.
@@ -200,6 +203,8 @@ export interface InfoResult {
   readonly cpu: { readonly vendor: string; readonly model: string; readonly features: readonly string[] };
   readonly patching: readonly { readonly name: string; readonly value: string }[];
   readonly paravirtualisation: ParavirtFacts;
+  /** Code that the kernel made while it ran, with its owners. */
+  readonly generated: readonly GeneratedFact[];
   readonly modules: readonly {
     readonly name: string;
     readonly state: string;

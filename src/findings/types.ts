@@ -9,7 +9,7 @@ export interface FindingBase {
   readonly address: string;
   /** bytes covered */
   readonly length: number;
-  /** "vmlinux" or the module's name */
+  /** "vmlinux", the module's name, or the owner of generated code */
   readonly object: string;
   /** "name+0x10" */
   readonly symbol: string;

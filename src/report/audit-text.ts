@@ -3,6 +3,7 @@ import type { AuditResult } from "../findings/results.ts";
 import type { Finding } from "../findings/types.ts";
 import { findingLines } from "./finding-text.ts";
 import { counted, grouped, size, table } from "./format.ts";
+import { generatedBlock } from "./generated-text.ts";
 import { groupFindings } from "./groups.ts";
 import type { Paint } from "./paint.ts";
 
@@ -163,6 +164,7 @@ export function auditText(result: AuditResult, options: AuditTextOptions, paint:
   const lines = [...headLines(result, paint), "", verdictLine(result, paint)];
   lines.push(...findingBlock(result, options, paint));
   lines.push(...accountBlock(result, paint), ...mechanismBlock(result), ...objectBlock(result, options.detailed));
+  lines.push(...generatedBlock(result.generated, options.detailed));
   lines.push(...notCheckedLines(result, options.detailed, paint));
   for (const note of options.detailed ? result.notes : result.notes.slice(0, 5))
     lines.push(paint.dim(`  note: ${note}`));

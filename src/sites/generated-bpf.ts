@@ -6,7 +6,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { getI32 } from "../x86/encode.ts";
 import { shapes } from "../x86/instructions.ts";
 import { nearestName } from "./context.ts";
-import type { GeneratedCode, GeneratedKind } from "./generated-entry.ts";
+import type { Comparison, GeneratedCode, GeneratedKind } from "./generated-entry.ts";
 
 /** Bytes of BPF code that are decoded at most; the rest is listed unchecked. */
 const MAX_DECODED = 1 << 20;
@@ -25,7 +25,7 @@ export function bpfCode(kernel: Kernel, problems: string[]): GeneratedCode[] {
   });
 }
 
-function check(kernel: Kernel, image: BpfImage, images: readonly BpfImage[]): { checked: boolean; problem?: string } {
+function check(kernel: Kernel, image: BpfImage, images: readonly BpfImage[]): Comparison {
   const start = toKernelOffset(image.start);
   const bytes = kernel.memory.tryRead(image.start, image.size);
   if (start === undefined || bytes === undefined) return { checked: false };
@@ -37,10 +37,15 @@ function check(kernel: Kernel, image: BpfImage, images: readonly BpfImage[]): { 
     if (target >= start && target < start + image.size) continue;
     if (!isEntry(kernel, target, images)) {
       const where = target < 0 || target >= 2 ** 31 ? "outside the kernel" : nearestName(kernel, target);
-      return { checked: true, problem: `+0x${shape.at.toString(16)} leads to ${where}, which is no function's start` };
+      return {
+        checked: true,
+        partly: true,
+        problem: `+0x${shape.at.toString(16)} leads to ${where}, which is no function's start`,
+        differs: [{ offset: shape.at, found: bytes.slice(shape.at, end) }],
+      };
     }
   }
-  return { checked: true };
+  return { checked: true, partly: true };
 }
 
 function isEntry(kernel: Kernel, target: KernelOffset, images: readonly BpfImage[]): boolean {

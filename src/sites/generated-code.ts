@@ -9,7 +9,7 @@ import { kprobeCode } from "./generated-kprobes.ts";
 import { otherPages } from "./generated-pages.ts";
 import { type PatchState, readPatchState } from "./patch-state.ts";
 
-export type { GeneratedCode, GeneratedKind } from "./generated-entry.ts";
+export type { Deviation, GeneratedCode, GeneratedKind } from "./generated-entry.ts";
 
 /**
  * All generated code that the kernel's own lists name. Never throws on a damaged list: what could not be read is told in

@@ -3,11 +3,12 @@
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import { type FtraceOps, ftraceRecords } from "../kernel/ftrace-records.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { isMutexHeld } from "../kernel/kernel-mutex.ts";
 import { pokeList } from "../kernel/poke-list.ts";
 import { branch32, CALL, INT3, JMP32, putI32, RET, rel32Target } from "../x86/encode.ts";
 import { relocateReplacement } from "./alt-relocate.ts";
 import { nearestName } from "./context.ts";
-import { firstDifference, type GeneratedCode } from "./generated-entry.ts";
+import { type Comparison, compareGenerated, type GeneratedCode } from "./generated-entry.ts";
 import { type PatchState, wantsRethunkAt } from "./patch-state.ts";
 
 /** No template is longer; a larger claim is not believed. */
@@ -61,12 +62,7 @@ function templates(state: PatchState): Template[] {
   );
 }
 
-function check(
-  kernel: Kernel,
-  state: PatchState,
-  ops: FtraceOps,
-  problems: string[],
-): { checked: boolean; problem?: string } {
+function check(kernel: Kernel, state: PatchState, ops: FtraceOps, problems: string[]): Comparison {
   const at = toKernelOffset(ops.trampoline);
   // RET_SIZE: 1, or 2 with SLS hardening, or 5 with return thunks
   const fits = templates(state).filter((each) =>
@@ -74,13 +70,13 @@ function check(
   );
   if (at === undefined || fits.length === 0) return { checked: false };
   const found = kernel.memory.tryRead(ops.trampoline, ops.trampolineSize);
-  if (found === undefined) return { checked: false, problem: "its page is not in the dump" };
+  if (found === undefined) return { checked: false };
   const poked = pokeList(kernel, problems).filter((entry) => entry.at >= at && entry.at < at + found.length);
-  let problem: string | undefined;
+  let closest: Comparison | undefined;
   for (const template of fits) {
     const expected = copyOf(kernel, state, ops, template, at, found);
     if (expected === undefined) return { checked: false };
-    problem = firstDifference(
+    const compared = compareGenerated(
       found,
       expected.bytes,
       (i) =>
@@ -88,9 +84,12 @@ function check(
         // The allocator's fill stays behind a return that is shorter than its room.
         (i >= expected.fill && i < found.length - POINTER && (found[i] === 0 || found[i] === INT3)),
     );
-    if (problem === undefined) return { checked: true };
+    if (compared.problem === undefined) return compared;
+    if ((compared.differs?.length ?? 0) < (closest?.differs?.length ?? Number.POSITIVE_INFINITY)) closest = compared;
   }
-  return { checked: true, problem };
+  // register_ftrace_function() and its kin set an ops up, and move its trampoline to another tracer, under this lock.
+  const changing = isMutexHeld(kernel, "ftrace_lock") ? { changing: "ftrace_lock is held" } : {};
+  return { checked: true, ...closest, ...changing };
 }
 
 /** What create_trampoline() makes of a template; `fill` is where bytes begin that it leaves alone. */

@@ -9,16 +9,21 @@ import {
 } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { isMutexHeld } from "../kernel/kernel-mutex.ts";
 import { type KprobeRecord, kprobeRecords } from "../kernel/kprobe-records.ts";
 import { walkList } from "../kernel/lists.ts";
-import { branch32, CALL, JMP32 } from "../x86/encode.ts";
+import { branch32, CALL, getI32, JMP32, putI32 } from "../x86/encode.ts";
+import { shapes } from "../x86/instructions.ts";
 import { relocateReplacement } from "./alt-relocate.ts";
 import { nearestName } from "./context.ts";
-import { firstDifference, type GeneratedCode } from "./generated-entry.ts";
+import { type Comparison, compareGenerated, type GeneratedCode } from "./generated-entry.ts";
 
 const PAGE = 4096;
 const MAX_PAGES = 4096;
 const MAX_TEMPLATE = 4096;
+const LONGEST_INSTRUCTION = 15;
+/** The longest instruction and a jump: what a slot is read for. */
+const MAX_COPY = LONGEST_INSTRUCTION + 5;
 const X86_FEATURE_SMAP = 9 * 32 + 20;
 
 export function kprobeCode(kernel: Kernel, problems: string[]): GeneratedCode[] {
@@ -38,6 +43,8 @@ export function kprobeCode(kernel: Kernel, problems: string[]): GeneratedCode[] 
     }
   }
   for (const probe of probes) {
+    const copy = copyOf(kernel, probe);
+    if (copy !== undefined) out.push(copy);
     if (probe.slot !== undefined) out.push(detour(kernel, probe, probe.slot));
   }
   return out;
@@ -67,17 +74,50 @@ function slotPages(kernel: Kernel, symbol: string, problems: string[]): { addres
   });
 }
 
+/**
+ * arch_copy_kprobe(): the probed instruction, and behind it the jump back where it may run on (prepare_boost()) or an
+ * INT3 where it may not (6256e668b7af, 5.13). Undefined for probes that need no copy (ftrace).
+ */
+function copyOf(kernel: Kernel, probe: KprobeRecord): GeneratedCode | undefined {
+  const at = probe.copy === undefined ? undefined : toKernelOffset(probe.copy);
+  if (probe.copy === undefined || at === undefined) return undefined;
+  const listed = {
+    kind: "kprobe-copy" as const,
+    owner: `kprobe at ${nearestName(kernel, probe.at)}`,
+    address: probe.copy,
+  };
+  const found = kernel.memory.tryRead(probe.copy, MAX_COPY);
+  const original = originalBytes(kernel, probe, LONGEST_INSTRUCTION);
+  const [shape] = original === undefined ? [] : shapes(original);
+  if (found === undefined || original === undefined || shape === undefined)
+    return { ...listed, size: 0, checked: false };
+  const { length } = shape;
+  const boosted = found[length] === JMP32;
+  const expected = new Uint8Array(boosted ? length + 5 : length);
+  expected.set(original.subarray(0, length));
+  if (shape.ripDisplacement !== undefined) {
+    putI32(expected, shape.ripDisplacement, getI32(expected, shape.ripDisplacement) + probe.at - at);
+  }
+  if (boosted) expected.set(branch32(JMP32, at + length, probe.at + length), length);
+  return { ...listed, size: expected.length, ...settled(kernel, compareGenerated(found, expected)) };
+}
+
+/** Under kprobe_mutex a probe's copy, its saved bytes and the text change one after the other. */
+function settled(kernel: Kernel, compared: Comparison): Comparison {
+  const changing = compared.problem !== undefined && isMutexHeld(kernel, "kprobe_mutex");
+  return changing ? { ...compared, changing: "kprobe_mutex is held" } : compared;
+}
+
 function detour(kernel: Kernel, probe: KprobeRecord, slot: KernelOffset): GeneratedCode {
   const expected = detourBytes(kernel, probe, slot);
   const found = expected && kernel.memory.tryRead(fromKernelOffset(slot), expected.length);
-  const problem = expected && found && firstDifference(found, expected);
+  const compared: Comparison = expected && found ? compareGenerated(found, expected) : { checked: false };
   return {
     kind: "kprobe-detour",
     owner: `kprobe at ${nearestName(kernel, probe.at)}`,
     address: fromKernelOffset(slot),
     size: expected?.length ?? 0,
-    checked: found !== undefined,
-    ...(problem === undefined ? {} : { problem }),
+    ...settled(kernel, compared),
   };
 }
 
@@ -113,8 +153,8 @@ function detourBytes(kernel: Kernel, probe: KprobeRecord, slot: KernelOffset): U
 }
 
 /** The instructions under the probe: the saved bytes, and what the text holds behind them. */
-function originalBytes(kernel: Kernel, probe: KprobeRecord): Uint8Array | undefined {
-  const bytes = kernel.memory.tryRead(fromKernelOffset(probe.at), probe.covered)?.slice();
+function originalBytes(kernel: Kernel, probe: KprobeRecord, length = probe.covered): Uint8Array | undefined {
+  const bytes = kernel.memory.tryRead(fromKernelOffset(probe.at), length)?.slice();
   if (bytes === undefined) return undefined;
   bytes[0] = probe.opcode;
   if (probe.armed === "jump" && probe.copied !== undefined) bytes.set(probe.copied, 1);

@@ -4,7 +4,7 @@ import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { getU64 } from "../kernel/little-endian.ts";
 import { INT3 } from "../x86/encode.ts";
-import { firstDifference, type GeneratedCode } from "./generated-entry.ts";
+import { type Comparison, compareGenerated, type GeneratedCode } from "./generated-entry.ts";
 
 const PAGE = 4096;
 const MAX_PAGES = 4096;
@@ -40,7 +40,7 @@ function itsPages(kernel: Kernel, problems: string[]): GeneratedCode[] {
 }
 
 /** Only `jmp *reg; int3` in the upper halves of cache lines, INT3 between. */
-function checkThunks(kernel: Kernel, address: VirtualAddress): { checked: boolean; problem?: string } {
+function checkThunks(kernel: Kernel, address: VirtualAddress): Comparison {
   const found = kernel.memory.tryRead(address, PAGE);
   if (found === undefined) return { checked: false };
   const expected = new Uint8Array(PAGE).fill(INT3);
@@ -50,8 +50,7 @@ function checkThunks(kernel: Kernel, address: VirtualAddress): { checked: boolea
     expected.set(found.subarray(i, at + 2), i);
     i = at + 2;
   }
-  const problem = firstDifference(found, expected);
-  return problem === undefined ? { checked: true } : { checked: true, problem };
+  return compareGenerated(found, expected);
 }
 
 /** hv_hypercall_pg: mapped over a page that the hypervisor fills. */

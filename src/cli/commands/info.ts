@@ -1,5 +1,6 @@
 // `info`: kernel, machine, hypervisor, CPUs, modules, formats.
 import type { Command } from "commander";
+import { generatedFact } from "../../audit/generated.ts";
 import { moduleBuildId } from "../../audit/identity.ts";
 import { dumpFacts, kernelFacts } from "../../audit/result.ts";
 import { formatAddress, type VirtualAddress, virtualAddress } from "../../bytes/brand.ts";
@@ -10,6 +11,7 @@ import { describeAddress } from "../../kernel/where.ts";
 import { paravirtFacts } from "../../locks/paravirt-facts.ts";
 import { infoText } from "../../report/info-text.ts";
 import { nearestName } from "../../sites/context.ts";
+import { generatedCode } from "../../sites/generated-code.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
 import type { GlobalOptions } from "../terminal.ts";
 import { TOOL } from "../version.ts";
@@ -69,6 +71,7 @@ export function infoOf(kernel: Kernel): InfoResult {
       { name: "SMP lock prefixes", value: state.uniproc ? "removed (one CPU)" : "in place" },
     ],
     paravirtualisation: paravirtFacts(kernel),
+    generated: generatedCode(kernel, problems, state).map(generatedFact),
     modules: kernel.modules.map((module) => ({
       name: module.name,
       state: module.state,
