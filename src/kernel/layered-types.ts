@@ -1,6 +1,6 @@
 // Layouts from several sources as one table: debug information of a module knows struct module but not what is private
 // to ftrace; what the dump proves about itself fills the rest.
-import type { Member, TypeTable } from "../symbols/types.ts";
+import type { Member, TypeTable, Variable } from "../symbols/types.ts";
 
 export class LayeredTypes implements TypeTable {
   private readonly chosen = new Map<string, TypeTable | null>();
@@ -38,6 +38,10 @@ export class LayeredTypes implements TypeTable {
       if (values !== undefined) return values;
     }
     return undefined;
+  }
+
+  variables(): readonly Variable[] {
+    return this.layers.flatMap((layer) => layer.variables?.() ?? []);
   }
 
   private layer(type: string): TypeTable | undefined {

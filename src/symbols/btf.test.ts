@@ -12,6 +12,8 @@ const FWD = 7;
 const TYPEDEF = 8;
 const CONST = 10;
 const FUNC_PROTO = 13;
+const VAR = 14;
+const DATASEC = 15;
 const ENUM64 = 19;
 
 /** A little of a module: anonymous parts, arrays of structures, bit fields, both kinds of enum. */
@@ -155,6 +157,24 @@ describe("BtfTypes", () => {
     expect(split.member("struct mine", "inner.name[1]")).toEqual({ offset: 9, size: 1, typeName: "char" });
     expect(split.sizeOf("struct module")).toBe(192);
     expect(split.enumerator("", "FLAG_HIGH")).toBe(0x80000000n);
+  });
+
+  it("tells the variables of a section with their types", () => {
+    const btf = new BtfTypes(
+      buildBtf([
+        { kind: INT, name: "int", value: 4, rest: [32] }, // 1
+        { kind: STRUCT, name: "rq", value: 8, vlen: 2, rest: ["lock", 1, 0, "nr", 1, 32] }, // 2
+        { kind: ARRAY, rest: [2, 1, 3] }, // 3
+        { kind: VAR, name: "runqueues", value: 2, rest: [0] }, // 4
+        { kind: VAR, name: "bases", value: 3, rest: [0] }, // 5
+        { kind: DATASEC, name: ".data..percpu", value: 96, vlen: 3, rest: [4, 64, 8, 5, 72, 24, 2, 0, 8] }, // 6
+      ]),
+    );
+    // What the section lists and is no variable is left out.
+    expect(btf.variables()).toEqual([
+      { name: "runqueues", section: ".data..percpu", offset: 64, size: 8, count: undefined, typeName: "struct rq" },
+      { name: "bases", section: ".data..percpu", offset: 72, size: 24, count: 3, typeName: "struct rq[3]" },
+    ]);
   });
 
   it("skips an unknown kind when the blob tells its size (7.1)", () => {

@@ -4,6 +4,7 @@ import { Cursor } from "../bytes/cursor.ts";
 import { FormatError, UnsupportedError } from "../bytes/errors.ts";
 import { NameIndex } from "./name-index.ts";
 import { type NameSpace, type RawMember, TypeGraph, type TypeNode, type TypeRef } from "./type-graph.ts";
+import type { Variable } from "./types.ts";
 
 const MAGIC = 0xeb9f;
 const latin1 = new TextDecoder("latin1");
@@ -95,6 +96,25 @@ export class BtfTypes extends TypeGraph {
     this.firstString = this.base === undefined ? 0 : this.base.firstString + this.base.strings.length;
     this.offsets = indexTypes(this.view, types.byteOffset - bytes.byteOffset, types.length, layout, this.where);
     this.count = this.firstId - 1 + this.offsets.length;
+  }
+
+  /** What the BTF_KIND_DATASECs list; a module's own, without those of the base. */
+  variables(): Variable[] {
+    const { view, offsets, firstId } = this;
+    const out: Variable[] = [];
+    for (const at of offsets) {
+      if (this.kindAt(at) !== K.datasec) continue;
+      const section = this.text(view.getUint32(at, true), at);
+      const count = view.getUint32(at + 4, true) & 0xffffff;
+      for (let entry = at + 12; entry < at + 12 + count * 12; entry += 12) {
+        const variable = offsets[view.getUint32(entry, true) - firstId];
+        if (variable === undefined || this.kindAt(variable) !== K.var) continue;
+        const name = this.text(view.getUint32(variable, true), variable);
+        const { size, count, typeName } = this.describe(view.getUint32(variable + 8, true), 0, undefined);
+        out.push({ name, section, offset: view.getUint32(entry + 4, true), size, count, typeName });
+      }
+    }
+    return out;
   }
 
   protected find(space: NameSpace, name: string): TypeRef | undefined {

@@ -204,7 +204,7 @@ export abstract class TypeGraph implements TypeTable {
     }
   }
 
-  private describe(ref: TypeRef, bits: number, bitSize: number | undefined): Member {
+  protected describe(ref: TypeRef, bits: number, bitSize: number | undefined): Member {
     const node = this.resolve(ref);
     const size = this.size(ref) ?? 0;
     const typeName = this.typeName(ref);

@@ -46,6 +46,19 @@ export interface Member {
   readonly typeName: string;
 }
 
+/** A variable of the kernel with its type. */
+export interface Variable {
+  readonly name: string;
+  /** section that it lies in (".data..percpu") and bytes from that section's start */
+  readonly section: string;
+  readonly offset: number;
+  /** bytes */
+  readonly size: number;
+  /** Number of array elements, when it is an array. */
+  readonly count?: number;
+  readonly typeName: string;
+}
+
 /** Layouts of C types: from BTF, from DWARF, or from a table of known shapes. */
 export interface TypeTable {
   /** "BTF (/sys/kernel/btf/vmlinux's section in the dump)", "DWARF of vmlinux-3.0.1", "known shape 3.0 A". */
@@ -63,4 +76,6 @@ export interface TypeTable {
   enumerator(enumName: string, name: string): bigint | undefined;
   /** All enumerators of an enum, name → value. */
   enumerators(enumName: string): ReadonlyMap<string, bigint> | undefined;
+  /** Variables with their types, where the source tells any: BTF has those of .data..percpu. */
+  variables?(): readonly Variable[];
 }
