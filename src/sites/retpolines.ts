@@ -1,8 +1,9 @@
 // Retpolines: `call/jmp __x86_indirect_thunk_REG` sites in .retpoline_sites. apply_retpolines() leaves them with
 // X86_FEATURE_RETPOLINE, else inlines the indirect branch, with LFENCE, call-depth or ITS thunks where those are on
 // (arch/x86/kernel/alternative.c, since 5.16 and 5.10.133).
-import type { KernelOffset } from "../bytes/brand.ts";
-import { CALL, INT3, isJcc32, JMP32, rel32Target } from "../x86/encode.ts";
+import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { CALL, hexBytes, INT3, isJcc32, JMP32, rel32Target } from "../x86/encode.ts";
 import { fillNops } from "../x86/nops.ts";
 import { findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
 import { itsThunkAt } from "./its-thunks.ts";
@@ -61,8 +62,12 @@ function emitIndirect(site: RetpolineSite, room: number, modern: boolean): numbe
   return out;
 }
 
-/** How this kernel's emit_indirect() pads, found by which padding the sites themselves show. */
-type Padding = "nops" | "int3-nops" | "prefixes";
+/**
+ * How this kernel pads an inlined branch: with NOPs (5.10), with an INT3 after JMP *%reg first (8c03af3e090e of 6.0, and
+ * where it was ported back), or as 7.x does.
+ */
+const PADDINGS = ["nops", "int3-nops", "prefixes"] as const;
+type Padding = (typeof PADDINGS)[number];
 
 function indirectBytes(
   context: SiteContext,
@@ -102,15 +107,10 @@ export const applyRetpolines: Mechanism = (context) => {
   const places = placesOf(table);
   const sites = new SiteArrays(places.length);
   const id = mechanismId("retpolines");
-  const padding: Padding = context.state.nops.jumpOverLong
-    ? context.kernel.find("smp_text_poke_single") !== undefined
-      ? "prefixes"
-      : "int3-nops"
-    : context.kernel.find("cpu_wants_rethunk_at") !== undefined || hasInt3AfterJump(context)
-      ? "int3-nops"
-      : "nops";
+  const inlined = !state.retpoline || state.retpolineLfence;
+  const padding = inlined ? paddingOf(context, places) : defaultPadding(context);
   const intendedOf = (site: RetpolineSite, at: KernelOffset): Uint8Array | undefined => {
-    if (state.retpoline && !state.retpolineLfence) {
+    if (!inlined) {
       return state.callDepth ? trackingBytes(context, site, at) : undefined;
     }
     return indirectBytes(context, site, at, padding);
@@ -165,28 +165,43 @@ export const applyRetpolines: Mechanism = (context) => {
   };
 };
 
+/** The padding of most releases with the NOPs and the text_poke of this one. */
+function defaultPadding({ state, kernel }: SiteContext): Padding {
+  return state.nops.jumpOverLong && kernel.find("smp_text_poke_single") !== undefined ? "prefixes" : "int3-nops";
+}
+
+/** So many sites decide, and so few are too few to decide for other objects too. */
+const MOST_VOTES = 400;
+const FEWEST_VOTES = 16;
+const paddings = new WeakMap<Kernel, Padding>();
+
 /**
- * 8c03af3e090e "x86,retpoline: Be sure to emit INT3 after JMP *%reg" (6.1, not in every 5.10): told by the sites of the
- * dump, since no symbol came with it. The form that most patched JMP sites show is taken as this kernel's.
+ * This kernel's padding. No symbol came with the changes and stable kernels took them over at different times, so the
+ * sites tell: the padding that most of them show. The core, which comes first, speaks for modules.
  */
-function hasInt3AfterJump(context: SiteContext): boolean {
-  const { state } = context;
-  const { thunkArray } = state;
-  if (thunkArray === undefined || state.retpoline) return true;
-  const table = findTable(context.object, ".retpoline_sites", "__retpoline_sites", "__retpoline_sites_end");
-  if (table === undefined) return true;
-  let votes = 0;
+function paddingOf(context: SiteContext, places: Iterable<KernelOffset>): Padding {
+  const { state, kernel, space } = context;
+  const known = paddings.get(kernel);
+  if (known !== undefined || state.thunkArray === undefined) return known ?? defaultPadding(context);
+  const votes = PADDINGS.map(() => 0);
   let seen = 0;
-  for (const at of placesOf(table)) {
-    const built = context.space.readBuilt(at, 5);
-    const site = built && decode(built, at, thunkArray);
-    if (site === undefined || site.opcode !== JMP32 || site.condition >= 0) continue;
-    const found = context.kernel.memory.tryRead((0xffffffff80000000n + BigInt(at)) as never, site.length);
-    if (found === undefined) continue;
-    const end = (state.retpolineLfence ? 3 : 0) + (site.register >= 8 ? 3 : 2);
-    if (end >= site.length) continue;
-    votes += found[end] === INT3 ? 1 : -1;
-    if (++seen === 200) break;
+  for (const at of places) {
+    const built = space.readBuilt(at, 6) ?? space.readBuilt(at, 5);
+    const site = built && decode(built, at, state.thunkArray);
+    const found = site && kernel.memory.tryRead(fromKernelOffset(at), site.length);
+    if (built === undefined || site === undefined || found === undefined) continue;
+    const forms = PADDINGS.map((padding) => hexBytes(indirectBytes(context, site, at, padding) ?? built));
+    if (forms.every((form) => form === forms[0])) continue;
+    const held = hexBytes(found);
+    if (!forms.includes(held)) continue;
+    forms.forEach((form, i) => {
+      if (form === held) votes[i]++;
+    });
+    if (++seen === MOST_VOTES) break;
   }
-  return votes >= 0;
+  const most = Math.max(...votes);
+  const byDefault = defaultPadding(context);
+  const padding = votes[PADDINGS.indexOf(byDefault)] === most ? byDefault : PADDINGS[votes.indexOf(most)];
+  if (seen >= FEWEST_VOTES) paddings.set(kernel, padding);
+  return padding;
 }

@@ -2,7 +2,7 @@
 // bytes that the kernel leaves.
 import { describe, expect, it } from "vitest";
 import { hexBytes } from "../x86/encode.ts";
-import { P6_STYLE, X86_STYLE } from "../x86/nops.ts";
+import { K8_STYLE, type NopStyle, P6_STYLE, X86_STYLE } from "../x86/nops.ts";
 import type { Mechanism } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import type { PatchState } from "./patch-state.ts";
@@ -70,23 +70,27 @@ describe("retpolines", () => {
   const csCall = rel32("2e e8", TEXT + 6, THUNKS + 32 * 11);
   const jump = rel32("e9", TEXT + 5, THUNKS);
   const modern = { smp_text_poke_single: 0x1700000 };
-  const late = { cpu_wants_rethunk_at: 0x1700000 };
   const on = { retpoline: true, retpolineLfence: false };
   const off = { retpoline: false, retpolineLfence: false };
   const lfence = { retpoline: true, retpolineLfence: true };
-  it.each([
+  it.each<[string, string, Partial<PatchState>, NopStyle, Record<string, number>, string, string?]>([
     ["in use", call(0), on, P6_STYLE, {}, call(0)],
-    ["off, up to 6.3", call(0), off, P6_STYLE, late, "ff d0 0f 1f 00"],
-    ["off, r11 with CS prefix", csCall, off, P6_STYLE, late, "41 ff d3 0f 1f 00"],
-    ["off, JMP gets INT3", jump, off, P6_STYLE, late, "ff e0 cc 66 90"],
+    ["off, up to 6.3", call(0), off, P6_STYLE, {}, "ff d0 0f 1f 00"],
+    ["off, r11 with CS prefix", csCall, off, P6_STYLE, {}, "41 ff d3 0f 1f 00"],
+    ["off, JMP gets INT3", jump, off, P6_STYLE, {}, "ff e0 cc 66 90"],
+    ["off, JMP gets NOPs only", jump, off, K8_STYLE, {}, "ff e0 66 66 90", "ff e0 66 66 90"],
     ["off, 6.12", call(3), off, X86_STYLE, {}, "ff d3 0f 1f 00"],
     ["off, 7.x: prefixes", call(3), off, X86_STYLE, modern, "2e 2e 2e ff d3"],
+    ["off, 7.x: prefixes, without the symbol", call(3), off, X86_STYLE, {}, "2e 2e 2e ff d3", "2e 2e 2e ff d3"],
     ["off, 7.x: JMP", jump, off, X86_STYLE, modern, "ff e0 cc cc cc"],
-    ["LFENCE", call(0), lfence, P6_STYLE, late, "0f ae e8 ff d0"],
-    ["RSP is no register of a thunk", call(4), off, P6_STYLE, late, call(4)],
-  ])("%s: %s", (_name, built, flags, nops, symbols, bytes) => {
+    ["off, 7.x: JMP as 6.12 pads it", jump, off, X86_STYLE, modern, "ff e0 cc 66 90", "ff e0 cc 66 90"],
+    ["off, damaged: no vote", jump, off, P6_STYLE, {}, "ff e0 cc 66 90", "ff e0 90 90 90"],
+    ["LFENCE", call(0), lfence, P6_STYLE, {}, "0f ae e8 ff d0"],
+    ["RSP is no register of a thunk", call(4), off, P6_STYLE, {}, call(4)],
+  ])("%s: %s", (_name, built, flags, nops, symbols, bytes, found) => {
     const state = { ...flags, nops };
-    expect(intended({ mechanism: applyRetpolines, section: ".retpoline_sites", built, state, symbols })).toBe(bytes);
+    const section = ".retpoline_sites";
+    expect(intended({ mechanism: applyRetpolines, section, built, state, symbols, found })).toBe(bytes);
   });
 });
 
