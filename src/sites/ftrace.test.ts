@@ -25,9 +25,11 @@ interface World {
   module?: KernelModule["state"];
   /** no record for the site */
   noRecord?: boolean;
+  /** what the table's entry adds to the call's address */
+  skew?: number;
 }
 
-function world({ flags = 0, ops = [], module, noRecord }: World): FakeContext {
+function world({ flags = 0, ops = [], module, noRecord, skew = 0 }: World): FakeContext {
   const kernel = fakeKernel({
     types: FTRACE_TYPES,
     symbols: {
@@ -46,7 +48,7 @@ function world({ flags = 0, ops = [], module, noRecord }: World): FakeContext {
   text.set(hex(BUILT), 0);
   text.set(hex(call(CALLER + 0x20, TEXT + 0x900)), 0x120);
   const table = new Uint8Array(16);
-  new DataView(table.buffer).setBigUint64(0, at(TEXT), true); // and one zero entry: a weak function
+  new DataView(table.buffer).setBigUint64(0, at(TEXT + skew), true); // and one zero entry: a weak function
   return fakeContext(
     kernel,
     fakeObject(
@@ -73,6 +75,7 @@ const cases: readonly (readonly [what: string, state: World, intended: string])[
     { flags: 0x81800001, ops: [{ func: TRACER, direct: TRAMPOLINE + 1 }] },
     call(TEXT, TRAMPOLINE, 0xe9),
   ],
+  ["an entry that leads behind the opcode (2.6.39)", { skew: 1 }, NOP],
   ["no record in the core: never touched", { noRecord: true }, BUILT],
   ["no record in a module that goes", { noRecord: true, module: "going" }, NOP],
   ["no record in a module that stays", { noRecord: true, module: "live" }, BUILT],

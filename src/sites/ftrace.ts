@@ -19,6 +19,8 @@ import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, type Pending, SiteArrays, type SiteDetails } from "./site.ts";
 
 const LENGTH = 5;
+/** Entries of __mcount_loc that tell whether they lead to the call or into it. */
+const MCOUNT_SAMPLE = 64;
 /** ftrace_call and its kin: calls inside the trampolines' template that lead to the tracer in use. */
 const LABELS = ["ftrace_call", "ftrace_regs_call"] as const;
 
@@ -53,7 +55,7 @@ export const applyFtrace: Mechanism = (context) => {
   const records = ftraceRecords(kernel, context.problems);
   if (records === undefined || (table === undefined && object.partial !== true)) return undefined;
   const id = mechanismId("ftrace");
-  const places = table === undefined ? recordedPlaces(context, records) : tabledPlaces(table);
+  const places = table === undefined ? recordedPlaces(context, records) : callsOf(context, tabledPlaces(table));
   const sites = new SiteArrays(places.length + LABELS.length);
   const nop5 = state.nops.atomic5;
   const moving = moduleOnTheMove(context);
@@ -119,6 +121,23 @@ function tabledPlaces(table: BuiltSection): number[] {
     if (view.getUint32(at + 4, true) === 0xffffffff && place >= 0) places.push(place);
   }
   return places;
+}
+
+/**
+ * Up to 2.6.39 entries lead to the displacement of the call, and ftrace_call_adjust() subtracts one (arch/x86/include/
+ * asm/ftrace.h); the bytes of the first entries tell.
+ */
+function callsOf(context: SiteContext, places: readonly number[]): readonly number[] {
+  let here = 0;
+  let before = 0;
+  for (const at of places) {
+    const around = context.space.readBuilt(at - 1, 2);
+    if (around === undefined) continue;
+    if (around[1] === CALL) here++;
+    else if (around[0] === CALL) before++;
+    if (here + before >= MCOUNT_SAMPLE) break;
+  }
+  return before > here ? places.map((at) => at - 1) : places;
 }
 
 /** Without an image the records themselves are the table. */
