@@ -11,7 +11,8 @@ import type { KernelModule } from "../kernel/modules.ts";
 import { type ElfSymbols, readElfSymbols, SHN_ABS, SHN_UNDEF } from "../symbols/elf-symbols.ts";
 import { signedAddress } from "../symbols/sorted-symbols.ts";
 import { exportedSymbol } from "./exports.ts";
-import type { BuiltObject, BuiltSection } from "./object.ts";
+import { livepatchRelas, livepatchState, livepatchSymbol, SHN_LIVEPATCH } from "./livepatch-rela.ts";
+import type { BuiltObject, BuiltSection, FileBytes } from "./object.ts";
 
 const SHF_WRITE = 1;
 const SHF_ALLOC = 2;
@@ -113,11 +114,13 @@ export class BuiltModule implements BuiltObject {
   relocationAt(offset: KernelOffset): { type: string; symbol: string; addend: number } | undefined {
     const built = this.at(offset);
     const section = built && this.image.elf.section(built.name);
-    const rela = section && this.relocations(section);
-    if (built === undefined || rela === undefined) return undefined;
+    if (built === undefined || section === undefined) return undefined;
+    const lists = [this.relocations(section)];
+    for (const { section: from } of livepatchRelas(this.image.elf, section)) lists.push(readRela(this.image.elf, from));
     const at = offset - built.start;
-    for (let i = 0; i < rela.count; i++) {
-      if (rela.offsets[i] !== at) continue;
+    for (const rela of lists) {
+      const i = rela?.offsets.indexOf(at) ?? -1;
+      if (rela === undefined || i < 0) continue;
       const row = rela.symbols[i];
       const name = this.symbols.name(row) || (this.image.elf.sections[this.symbols.sections[row]]?.name ?? "");
       return {
@@ -207,6 +210,7 @@ export class BuiltModule implements BuiltObject {
     const bytes = this.image.elf.bytes(section).slice();
     const rela = this.relocations(section);
     if (rela !== undefined) this.applyRelocations(bytes, start, rela);
+    this.applyLivepatch(section, bytes, start);
     const built: BuiltSection = {
       name: section.name,
       start: start - BASE,
@@ -242,6 +246,27 @@ export class BuiltModule implements BuiltObject {
     }
   }
 
+  /** Livepatch relocations come on top of the loader's, for each object that is there. */
+  private applyLivepatch(section: ElfSection, bytes: Uint8Array, start: number): void {
+    for (const { section: from, object } of livepatchRelas(this.image.elf, section)) {
+      const state = livepatchState(this.kernel, object);
+      if (state === "clear") continue;
+      const rela = readRela(this.image.elf, from);
+      if (state === "applied") this.applyRelocations(bytes, start, rela);
+      else this.takeFound(bytes, start, rela);
+    }
+  }
+
+  /** Targets whose moment cannot be told: what the dump holds is as good as any. */
+  private takeFound(bytes: Uint8Array, start: number, rela: Relocations): void {
+    for (let i = 0; i < rela.count; i++) {
+      const at = rela.offsets[i];
+      const size = rela.types[i] === R_X86_64.R64 || rela.types[i] === R_X86_64.PC64 ? 8 : 4;
+      const found = this.kernel.memory.tryRead(fromKernelOffset(start - BASE + at), size);
+      if (found !== undefined && at + size <= bytes.length) bytes.set(found, at);
+    }
+  }
+
   /** st_value after simplify_symbols(), as a signed number. */
   private value(row: number): number {
     let value = this.values.get(row);
@@ -256,6 +281,8 @@ export class BuiltModule implements BuiltObject {
     const { symbols, image, module } = this;
     const section = symbols.sections[row];
     if (section === SHN_ABS) return symbols.values[row];
+    if (section === SHN_LIVEPATCH)
+      return this.known(symbols.name(row), livepatchSymbol(this.kernel, symbols.name(row)));
     if (section !== SHN_UNDEF) {
       const name = image.elf.sections[section]?.name;
       if (name === ".data..percpu") return signedAddress(module.percpu) + symbols.values[row];
@@ -263,12 +290,13 @@ export class BuiltModule implements BuiltObject {
     }
     const name = symbols.name(row);
     if (name === "") return 0;
-    const address = exportedSymbol(this.kernel, name, module.name);
-    if (address === undefined) {
-      this.unresolved.add(name);
-      return 0;
-    }
-    return signedAddress(address);
+    return this.known(name, exportedSymbol(this.kernel, name, module.name));
+  }
+
+  private known(name: string, address: bigint | undefined): number {
+    if (address !== undefined) return signedAddress(address);
+    this.unresolved.add(name);
+    return 0;
   }
 
   /** Address of one of the module's sections, for messages. */

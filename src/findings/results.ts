@@ -1,6 +1,7 @@
 // What the commands return: plain data that is printed as JSON as it is, and from which the text is made. The schema
 // names are part of the command line's contract (docs/architecture.md).
 import type { GeneratedAccount, GeneratedFact } from "./generated-results.ts";
+import type { LivepatchFact } from "./livepatch-results.ts";
 import type { ParavirtFacts } from "./paravirt-results.ts";
 import type { Finding } from "./types.ts";
 
@@ -203,6 +204,7 @@ export interface InfoResult {
   readonly cpu: { readonly vendor: string; readonly model: string; readonly features: readonly string[] };
   readonly patching: readonly { readonly name: string; readonly value: string }[];
   readonly paravirtualisation: ParavirtFacts;
+  readonly livepatches: readonly LivepatchFact[];
   /** Code that the kernel made while it ran, with its owners. */
   readonly generated: readonly GeneratedFact[];
   readonly modules: readonly {

@@ -26,9 +26,9 @@ export interface Relocations {
   readonly addends: Float64Array;
 }
 
-/** The SHT_RELA section that changes `target`; undefined when there is none. */
+/** The SHT_RELA section by which the loader changes `target`, not one of livepatch; undefined when there is none. */
 export function relaFor(elf: ElfFile, target: ElfSection): ElfSection | undefined {
-  return elf.sections.find((section) => section.type === SHT_RELA && section.info === target.index);
+  return elf.sections.find((section) => section.type === SHT_RELA && section.info === target.index && !section.name.startsWith(".klp."));
 }
 
 /**

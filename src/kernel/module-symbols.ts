@@ -9,6 +9,8 @@ import { getU16, getU32, getU64 } from "./little-endian.ts";
 import type { KernelModule } from "./modules.ts";
 
 const SYM_SIZE = 24;
+/** A livepatch module keeps its symbols of other objects, resolved (include/uapi/linux/elf.h, 4.7). */
+const SHN_LIVEPATCH = 0xff20;
 const MAX_SYMBOLS = 1 << 20;
 const MAX_STRINGS = 64 << 20;
 const latin1 = new TextDecoder("latin1");
@@ -29,7 +31,8 @@ export function moduleSymbols(memory: VirtualMemory, module: KernelModule, probl
       // The last name ends somewhere behind its first byte; its tail is read by itself.
       for (let i = 1; i < symtab.count; i++) {
         const at = i * SYM_SIZE;
-        if (getU16(bytes, at + 6) === 0) continue; // SHN_UNDEF
+        const section = getU16(bytes, at + 6);
+        if (section === 0 || section === SHN_LIVEPATCH) continue; // not its own
         const nameAt = getU32(bytes, at);
         const end = strings.indexOf(0, nameAt);
         const name =

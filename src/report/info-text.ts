@@ -3,6 +3,7 @@ import type { InfoResult } from "../findings/results.ts";
 import { headLines } from "./audit-text.ts";
 import { bare, grouped, table } from "./format.ts";
 import { generatedLines } from "./generated-text.ts";
+import { livepatchLines } from "./livepatch-text.ts";
 import type { Paint } from "./paint.ts";
 import { paravirtLines } from "./paravirt-text.ts";
 
@@ -27,6 +28,7 @@ export function infoText(result: InfoResult, paint: Paint): string {
     }
   }
   lines.push("", ...paravirtLines(result.paravirtualisation, paint));
+  lines.push(...livepatchLines(result.livepatches, paint));
   lines.push(...generatedLines(result.generated, paint));
   lines.push("", paint.bold(`${result.modules.length} modules`));
   lines.push(

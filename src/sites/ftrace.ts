@@ -11,6 +11,7 @@ import {
   pointerOffset,
 } from "../kernel/ftrace-records.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { livepatchOf } from "../kernel/livepatch-records.ts";
 import { branch32, CALL, JMP32, rel32Target } from "../x86/encode.ts";
 import { heldLock, moduleOnTheMove } from "./changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
@@ -19,6 +20,7 @@ import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, type Pending, SiteArrays, type SiteDetails } from "./site.ts";
 
 const LENGTH = 5;
+const ENDBR = 4;
 /** Entries of __mcount_loc that tell whether they lead to the call or into it. */
 const MCOUNT_SAMPLE = 64;
 /** ftrace_call and its kin: calls inside the trampolines' template that lead to the tracer in use. */
@@ -78,8 +80,16 @@ export const applyFtrace: Mechanism = (context) => {
     else space.write(at, leadTo(at, target), id);
   }
   const labels = object.name === "vmlinux" ? applyLabels(context, sites, id) : 0;
+  /** A trampoline has no symbol: it is named by the tracer that it serves. */
+  const place = (target: KernelOffset): string => {
+    const ops = [...records.ops, ...records.leaving].find((each) => toKernelOffset(each.trampoline) === target);
+    const tracer = ops === undefined ? undefined : toKernelOffset(ops.func);
+    return tracer === undefined || state.symbol("ftrace_caller") === target
+      ? nameOf(context, target)
+      : `the trampoline of ${nameOf(context, tracer)}`;
+  };
   const leads = (target: KernelOffset): string =>
-    (target & 1) === 0 ? `calls ${nameOf(context, target)}` : `jumps to ${nameOf(context, target - 1)}`;
+    (target & 1) === 0 ? `calls ${place(target)}` : `jumps to ${place(target - 1)}`;
   const describe = (i: number): SiteDetails => {
     const at = sites.offsets[i];
     const index = records.indexOf(at);
@@ -91,7 +101,10 @@ export const applyFtrace: Mechanism = (context) => {
     return {
       slot: {
         name: "ftrace record",
-        value: index < 0 ? "none" : `flags 0x${records.flags[index].toString(16).padStart(8, "0")}`,
+        value:
+          index < 0
+            ? "none"
+            : `flags 0x${records.flags[index].toString(16).padStart(8, "0")}${livepatchWords(context, at)}`,
       },
       reason: enabled
         ? `traced: ${target === undefined ? "calls an unknown trampoline" : leads(target)}`
@@ -111,6 +124,19 @@ export const applyFtrace: Mechanism = (context) => {
     pending: pendingChange(context, records, sites, labels),
   };
 };
+
+/** "; livepatch lp_sample runs lp_cmdline_proc_show [lp_sample] instead", or nothing. */
+function livepatchWords(context: SiteContext, at: KernelOffset): string {
+  // The call lies at the function's start or behind its ENDBR.
+  for (const start of [at, at - ENDBR]) {
+    const found = livepatchOf(context.kernel, fromKernelOffset(start), context.problems);
+    const target = found === undefined ? undefined : toKernelOffset(found.func.replacement);
+    if (found !== undefined && target !== undefined) {
+      return `; livepatch ${found.patch.module} runs ${nameOf(context, target)} instead`;
+    }
+  }
+  return "";
+}
 
 /** An entry of 0 was a weak function: after relocation it is no address of this object, and its call stays. */
 function tabledPlaces(table: BuiltSection): number[] {

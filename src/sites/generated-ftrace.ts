@@ -4,6 +4,7 @@ import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/br
 import { type FtraceOps, ftraceRecords } from "../kernel/ftrace-records.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { isMutexHeld } from "../kernel/kernel-mutex.ts";
+import { livepatches } from "../kernel/livepatch-records.ts";
 import { pokeList } from "../kernel/poke-list.ts";
 import { branch32, CALL, INT3, JMP32, putI32, RET, rel32Target } from "../x86/encode.ts";
 import { relocateReplacement } from "./alt-relocate.ts";
@@ -33,7 +34,10 @@ export function ftraceTrampolines(kernel: Kernel, state: PatchState, problems: s
     const inText = kernel.symbols.at(ops.trampoline).length > 0;
     if (ops.trampoline === 0n || ops.trampolineSize === 0 || ops.trampolineSize > MAX_SIZE || inText) continue;
     const name = kernel.allSymbols.nearest(ops.address);
-    const owner = name?.offset === 0 ? name.symbol.name : `ftrace_ops at 0x${ops.address.toString(16)}`;
+    const owner =
+      name?.offset === 0
+        ? name.symbol.name
+        : (livepatchOwner(kernel, ops, problems) ?? `ftrace_ops at 0x${ops.address.toString(16)}`);
     const func = toKernelOffset(ops.func);
     out.push({
       kind: "ftrace-trampoline",
@@ -44,6 +48,18 @@ export function ftraceTrampolines(kernel: Kernel, state: PatchState, problems: s
     });
   }
   return out;
+}
+
+/** "livepatch of cmdline_proc_show": livepatch has an ops of its own for each function. */
+function livepatchOwner(kernel: Kernel, ops: FtraceOps, problems: string[]): string | undefined {
+  if (kernel.find("klp_ftrace_handler") !== ops.func) return undefined;
+  for (const { functions } of livepatches(kernel, problems)) {
+    for (const { old, name, patched } of functions) {
+      const start = patched ? toKernelOffset(old) : undefined;
+      if (start !== undefined && (ops.traces(start) || ops.traces(start + 4))) return `livepatch of ${name}`;
+    }
+  }
+  return undefined;
 }
 
 function templates(state: PatchState): Template[] {

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { generatedFact } from "../../audit/generated.ts";
 import { moduleBuildId } from "../../audit/identity.ts";
+import { livepatchFacts } from "../../audit/livepatch-facts.ts";
 import { dumpFacts, kernelFacts } from "../../audit/result.ts";
 import { formatAddress, type VirtualAddress, virtualAddress } from "../../bytes/brand.ts";
 import type { InfoResult } from "../../findings/results.ts";
@@ -71,6 +72,7 @@ export function infoOf(kernel: Kernel): InfoResult {
       { name: "SMP lock prefixes", value: state.uniproc ? "removed (one CPU)" : "in place" },
     ],
     paravirtualisation: paravirtFacts(kernel),
+    livepatches: livepatchFacts(kernel, problems),
     generated: generatedCode(kernel, problems, state).map(generatedFact),
     modules: kernel.modules.map((module) => ({
       name: module.name,
