@@ -68,6 +68,8 @@ function paravirt(unit: Unit, story: Story): void {
   unit.words("hypervisors", ".rodata", ["x86_hyper_xen_hvm"], 8, false);
 }
 
+const LOG_PAGES = 4;
+
 function writable(unit: Unit, types: CTypes): void {
   const object = (name: string, type: string, align = 32) =>
     unit.object(name, ".data", new Uint8Array(types.sizeOf(type)), align);
@@ -91,6 +93,8 @@ function writable(unit: Unit, types: CTypes): void {
   for (const name of ["setup_max_cpus", "nr_cpu_ids", "worker_lock", "runqueue_lock", "shared_lock", "pi_lock"])
     unit.object(name, ".data", new Uint8Array(4), 4);
   unit.object("smp_mode", ".data", new ByteWriter().u32(1).take(), 4, false);
+  unit.words("log_buf", ".data", ["__log_buf"], 8, false);
+  unit.object("log_buf_len", ".data", new ByteWriter().u32(LOG_PAGES * PAGE).take(), 4, false);
 }
 
 function zeroed(unit: Unit): void {
@@ -106,7 +110,7 @@ function zeroed(unit: Unit): void {
     bss(name, 8);
   for (const name of ["cpu_possible_bits", "cpu_present_bits", "cpu_online_bits"]) bss(name, 32);
   bss("kprobe_table", 64 * 8, 32);
-  bss("__log_buf", 4 * PAGE, 32);
+  bss("__log_buf", LOG_PAGES * PAGE, 32);
   for (const name of ["log_end", "log_start", "logged_chars", "xen_domain_type", "system_state"]) bss(name, 4, 4);
   bss("xen_have_vector_callback", 1, 1);
 }

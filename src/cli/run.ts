@@ -2,11 +2,15 @@
 // Tests call it in-process.
 import { Command, CommanderError, Option } from "commander";
 import { registerBootOrder } from "./commands/boot-order.ts";
+import { registerCpus } from "./commands/cpus.ts";
 import { registerDiagnose } from "./commands/diagnose.ts";
 import { registerInfo } from "./commands/info.ts";
+import { registerLog } from "./commands/log.ts";
 import { registerProve } from "./commands/prove.ts";
+import { registerRead } from "./commands/read.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerSymbols } from "./commands/symbols.ts";
+import { registerTypes } from "./commands/types.ts";
 import { fail, UsageError } from "./failure.ts";
 import { note, print } from "./terminal.ts";
 import { VERSION } from "./version.ts";
@@ -16,9 +20,13 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerDiagnose,
   registerInfo,
   registerSite,
+  registerLog,
+  registerCpus,
   registerProve,
   registerBootOrder,
   registerSymbols,
+  registerTypes,
+  registerRead,
 ];
 
 const HELP = `

@@ -20,8 +20,8 @@ export class LayeredTypes implements TypeTable {
     return this.layer(type)?.member(type, path);
   }
 
-  members(type: string): readonly (Member & { readonly name: string })[] | undefined {
-    return this.layer(type)?.members(type);
+  members(type: string, path?: string): readonly (Member & { readonly name: string })[] | undefined {
+    return this.layer(type)?.members(type, path);
   }
 
   enumerator(enumName: string, name: string): bigint | undefined {
@@ -38,6 +38,14 @@ export class LayeredTypes implements TypeTable {
       if (values !== undefined) return values;
     }
     return undefined;
+  }
+
+  originOf(type: string): string | undefined {
+    return this.layers.map((layer) => layer.originOf(type)).find((origin) => origin !== undefined);
+  }
+
+  *names(): Iterable<string> {
+    for (const layer of this.layers) yield* layer.names();
   }
 
   variables(): readonly Variable[] {

@@ -25,8 +25,17 @@ const IF = 1n << 9n;
 /** A CPU is at most in a task, a softirq, an interrupt and an NMI, and each may have switched stacks. */
 const MAX_LEVELS = 6;
 
-/** All levels of one CPU, innermost first; none when it was in user mode. */
-export function cpuContexts(kernel: Kernel, text: TextRanges, stackSize: number, note: CpuNote): Context[] {
+/**
+ * All levels of one CPU, innermost first; none when it was in user mode.
+ * @param frames at most, of each level
+ */
+export function cpuContexts(
+  kernel: Kernel,
+  text: TextRanges,
+  stackSize: number,
+  note: CpuNote,
+  frames?: number,
+): Context[] {
   const out: Context[] = [];
   const { rip, rsp, rflags, general } = note.registers;
   if (!text.has(rip)) return out;
@@ -36,7 +45,7 @@ export function cpuContexts(kernel: Kernel, text: TextRanges, stackSize: number,
       rip: virtualAddress(at),
       registers,
       interruptsOff: (flags & IF) === 0n,
-      frames: backtrace(kernel, text, at, on),
+      frames: backtrace(kernel, text, at, on, frames),
       stack: on,
       level: out.length,
     });

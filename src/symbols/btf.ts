@@ -142,6 +142,17 @@ export class BtfTypes extends TypeGraph {
     if (this.base !== undefined) yield* this.base.anonymousEnums();
   }
 
+  *names(): Iterable<string> {
+    for (let i = 0; i < this.offsets.length; i++) {
+      const at = this.offsets[i];
+      const name = this.view.getUint32(at, true);
+      const space = SPACES.find((each) => inSpace(this.view.getUint8(at + 7), each));
+      if (space === undefined || name === 0) continue;
+      yield space === "plain" ? this.text(name, at) : `${space} ${this.text(name, at)}`;
+    }
+    if (this.base !== undefined) yield* this.base.names();
+  }
+
   protected decode(id: TypeRef): TypeNode {
     if (id < this.firstId && this.base !== undefined) return this.base.node(id);
     const at = this.offsets[id - this.firstId];

@@ -64,6 +64,7 @@ export abstract class TypeGraph implements TypeTable {
   protected abstract find(space: NameSpace, name: string): TypeRef | undefined;
   /** Enums without a name, for `enumerator("", …)`. */
   protected abstract anonymousEnums(): Iterable<TypeRef>;
+  abstract names(): Iterable<string>;
 
   sizeOf(type: string): number | undefined {
     if (type.trimEnd().endsWith("*")) return POINTER_SIZE;
@@ -71,7 +72,16 @@ export abstract class TypeGraph implements TypeTable {
     return ref === undefined ? undefined : this.size(ref);
   }
 
+  originOf(type: string): string | undefined {
+    return this.named(type) === undefined ? undefined : this.origin;
+  }
+
   member(type: string, path: string): Member | undefined {
+    const place = this.place(type, path);
+    return place && this.describe(place.type, place.bitOffset, place.bitSize);
+  }
+
+  private place(type: string, path: string): Found | undefined {
     const steps = parsePath(path);
     let ref = this.named(type);
     if (steps === undefined || ref === undefined) return undefined;
@@ -92,16 +102,16 @@ export abstract class TypeGraph implements TypeTable {
         ref = found.type;
       }
     }
-    return Number.isSafeInteger(bits) ? this.describe(ref, bits, bitSize) : undefined;
+    return Number.isSafeInteger(bits) ? { type: ref, bitOffset: bits, bitSize } : undefined;
   }
 
-  members(type: string): readonly (Member & { readonly name: string })[] | undefined {
-    const ref = this.named(type);
-    if (ref === undefined) return undefined;
-    const node = this.resolve(ref);
+  members(type: string, path?: string): readonly (Member & { readonly name: string })[] | undefined {
+    const place = path === undefined ? { type: this.named(type), bitOffset: 0 } : this.place(type, path);
+    if (place?.type === undefined) return undefined;
+    const node = this.resolve(place.type);
     if (node.kind !== "struct" && node.kind !== "union") return undefined;
     const out: (Member & { readonly name: string })[] = [];
-    this.flatten(node.members, 0, 0, out);
+    this.flatten(node.members, place.bitOffset, 0, out);
     return out;
   }
 

@@ -70,12 +70,19 @@ export interface TypeTable {
    * and array indices ("mem[0].base").
    */
   member(type: string, path: string): Member | undefined;
-  /** Names and members of a structure, in order; anonymous members flattened. */
-  members(type: string): readonly (Member & { readonly name: string })[] | undefined;
+  /**
+   * Names and members of a structure, in order; anonymous members flattened. With a path: those of the structure that is
+   * that member ("mem[0]"); offsets count from the start of `type` all the same.
+   */
+  members(type: string, path?: string): readonly (Member & { readonly name: string })[] | undefined;
   /** enumerator("system_states", "SYSTEM_RUNNING"). */
   enumerator(enumName: string, name: string): bigint | undefined;
   /** All enumerators of an enum, name → value. */
   enumerators(enumName: string): ReadonlyMap<string, bigint> | undefined;
   /** Variables with their types, where the source tells any: BTF has those of .data..percpu. */
   variables?(): readonly Variable[];
+  /** `origin` of the source that knows this type; undefined when none does. */
+  originOf(type: string): string | undefined;
+  /** "struct module", "union …", "enum …", and bare typedefs and base types; a name may come twice. Slow: for looking up. */
+  names(): Iterable<string>;
 }

@@ -61,6 +61,11 @@ describe("every command", () => {
     ["dis", "healthy", ["vfs_write"], 0],
     ["symbols", "healthy", ["vfs_*"], 0],
     ["symbols", "healthy", ["no_such_symbol"], 2],
+    ["log", "healthy", [], 0],
+    ["cpus", "healthy", [], 0],
+    ["read", "healthy", ["linux_banner"], 0],
+    ["read", "healthy", ["init_task", "--type", "task_struct"], 0],
+    ["types", "healthy", ["list_head", "printk_info", "system_states", "u64", "prb_*"], 0],
   ])("%s of the %s specimen %j", async (name, specimen, args, status) => {
     const outcome = await palimpsest(name, at(specimen, "vmcore"), ...args, "--json", "--no-cache");
     expect([outcome.status, outcome.stderr.replace(/^palimpsest: no symbol .*\n/, "")]).toEqual([status, ""]);

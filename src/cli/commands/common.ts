@@ -65,6 +65,15 @@ export function printResult<T>(options: GlobalOptions, result: T, text: (result:
   print(options.json ? `${JSON.stringify(result, null, 2)}\n` : text(result));
 }
 
+/** A pattern in which * stands for anything and ? for one character, of a whole name. */
+export function globExpression(pattern: string): RegExp {
+  const source = pattern
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replace(/\*+/g, ".*")
+    .replaceAll("?", ".");
+  return new RegExp(`^${source}$`);
+}
+
 const WHOLE = /^\d{1,15}$/;
 
 /** An option whose argument is a whole number, refused before any work when it is not. */

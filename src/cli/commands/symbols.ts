@@ -6,7 +6,7 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { symbolsText } from "../../report/symbols-text.ts";
 import type { KernelSymbol } from "../../symbols/types.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
-import { dumpCommand, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
+import { dumpCommand, globExpression, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
 
 export function registerSymbols(program: Command): void {
   dumpCommand(program, "symbols", "[patterns...]", "look symbols up: a name, a pattern with * and ?, or an address")
@@ -51,10 +51,6 @@ function* matches(kernel: Kernel, pattern: string): Generator<Match> {
     for (const symbol of kernel.allSymbols.lookupAll(pattern)) yield match(symbol);
     return;
   }
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replaceAll("*", ".*")
-    .replaceAll("?", ".");
-  const expression = new RegExp(`^${source}$`);
+  const expression = globExpression(pattern);
   for (const symbol of kernel.allSymbols.all()) if (expression.test(symbol.name)) yield match(symbol);
 }

@@ -99,6 +99,8 @@ function fakeTypes(given: FakeTypes): TypeTable {
       })),
     enumerator: () => undefined,
     enumerators: () => undefined,
+    originOf: () => undefined,
+    names: () => [],
   };
 }
 

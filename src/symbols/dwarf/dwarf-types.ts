@@ -38,6 +38,11 @@ export class DwarfTypes extends TypeGraph {
     return this.index.find(space, name);
   }
 
+  *names(): Iterable<string> {
+    while (this.index.scanNext());
+    yield* this.index.allNames();
+  }
+
   protected *anonymousEnums(): Iterable<TypeRef> {
     const { anonymousEnums } = this.index;
     for (let i = 0; ; ) {

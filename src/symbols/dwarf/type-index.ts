@@ -42,6 +42,13 @@ export class TypeIndex {
     }
   }
 
+  /** Names that were found so far: "struct module", "u64". */
+  *allNames(): Iterable<string> {
+    for (const space of SPACES) {
+      for (const name of this.names[space].keys()) yield space === "plain" ? name : `${space} ${name}`;
+    }
+  }
+
   /** Scans one more unit; false when there is none. */
   scanNext(): boolean {
     const unit = this.units[this.scanned] ?? this.discover();

@@ -42,6 +42,10 @@ export class ShapeTypes extends TypeGraph {
     }
   }
 
+  names(): Iterable<string> {
+    return this.byName.keys();
+  }
+
   protected decode(ref: TypeRef): TypeNode {
     return this.list[ref];
   }
