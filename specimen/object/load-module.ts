@@ -192,18 +192,19 @@ function writeSymbols(
   rules: LoaderRules,
 ): void {
   const symtab = new ByteWriter();
-  const strtab = new ByteWriter();
+  const strtab = new ByteWriter().u8(0);
   let types = "";
   for (const s of places.symbols) {
     const home = names.get(s.section) ?? "";
     const type = s.section === 0 ? "U" : letter(unit, home);
+    // sections' symbols have no name of their own
     symtab
-      .u32(strtab.length)
+      .u32(s.name === "" ? 0 : strtab.length)
       .u8(rules.typesInInfo ? type.charCodeAt(0) : s.info)
       .u8(0)
       .u16(s.section);
     symtab.u64(s.section === 0 ? 0n : (section(home) ?? 0n) + BigInt(s.value)).u64(s.size);
-    strtab.cstring(s.name);
+    if (s.name !== "") strtab.cstring(s.name);
     types += type;
   }
   area.set(symtab.take(), places.symtab);

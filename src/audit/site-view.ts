@@ -9,7 +9,7 @@ import {
   type VirtualAddress,
 } from "../bytes/brand.ts";
 import { AddressError, MissingError } from "../bytes/errors.ts";
-import type { DisassembledLine, SiteFacts, SiteResult } from "../findings/results.ts";
+import type { DisassembledLine, SiteFacts, SiteFileFacts, SiteResult } from "../findings/results.ts";
 import type { Finding } from "../findings/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { describeAddress } from "../kernel/where.ts";
@@ -26,6 +26,8 @@ const CONTEXT = 32;
 const ROW = 16;
 /** of an x86 instruction */
 const LONGEST = 15;
+/** Functions beyond this size are not walked to find where an instruction begins. */
+const LONGEST_WALK = 1 << 16;
 
 /** One instruction with its call sum: next address + displacement => target (type) symbol. */
 export function decodedLines(kernel: Kernel, bytes: Uint8Array, at: VirtualAddress): DisassembledLine[] {
@@ -88,14 +90,21 @@ export function siteView(
   const at = offset - region.start;
   const absent = found?.absent.some((gap) => at >= gap.offset && at < gap.offset + gap.length) ?? true;
   if (found === undefined || absent) throw new AddressError(address, "page", "not in the dump");
-  const hits = new SiteIndex(object.replayed.sites).covering(offset);
+  const index = new SiteIndex(object.replayed.sites);
+  let hits = index.covering(offset);
   let start = offset;
   let end = offset + 1;
   for (const hit of hits) {
     start = Math.min(start, hit.start);
     end = Math.max(end, hit.start + hit.length);
   }
-  if (hits.length === 0) end = start + wholeInstructions(found.bytes.subarray(at, at + CONTEXT + LONGEST), address);
+  if (hits.length === 0) {
+    start = instructionAround(kernel, region, found.bytes, offset);
+    const shown = found.bytes.subarray(start - region.start, at + CONTEXT + LONGEST);
+    end = start + wholeInstructions(shown, fromKernelOffset(start), at - (start - region.start) + CONTEXT);
+    const all = Array.from({ length: end - start }, (_, i) => index.covering((start + i) as KernelOffset)).flat();
+    hits = all.filter((hit, i) => all.findIndex((each) => each.list === hit.list && each.index === hit.index) === i);
+  }
   const from = start - region.start;
   const to = end - region.start;
   const base = fromKernelOffset(start);
@@ -132,6 +141,7 @@ export function siteView(
     address: formatAddress(address),
     rows: hexRows(kernel, base, to - from),
     layers,
+    file: fileFacts(object, start, end),
     relocations: relocationsIn(object, start, end),
     sites,
     verdict:
@@ -142,14 +152,31 @@ export function siteView(
   };
 }
 
-/** Bytes of the instructions that begin within CONTEXT. */
-function wholeInstructions(bytes: Uint8Array, at: VirtualAddress): number {
+/** Bytes of the instructions that begin before `end`. */
+function wholeInstructions(bytes: Uint8Array, at: VirtualAddress, end: number): number {
   let length = 0;
   for (const line of disassemble(bytes, at)) {
-    if (length >= CONTEXT) break;
+    if (length >= end) break;
     length += line.bytes.length;
   }
   return length;
+}
+
+/** Start of the instruction that covers the place, counted from its function's start; the place itself when that leads past it. */
+function instructionAround(kernel: Kernel, region: PatchRegion, found: Uint8Array, offset: KernelOffset): KernelOffset {
+  const near = kernel.allSymbols.nearest(fromKernelOffset(offset));
+  if (near === undefined || near.offset === 0 || near.offset > LONGEST_WALK || offset - near.offset < region.start) {
+    return offset;
+  }
+  const first = offset - near.offset;
+  const from = first - region.start;
+  let at = first;
+  for (const line of disassemble(found.subarray(from, offset - region.start + LONGEST), fromKernelOffset(first))) {
+    const next = at + line.bytes.length;
+    if (next > offset) return line.invalid ? offset : at;
+    at = next;
+  }
+  return offset;
 }
 
 const contains = (region: PatchRegion, offset: KernelOffset): boolean =>
@@ -186,6 +213,28 @@ function verdictOf(
   const finding = findings.find((each) => each.id === "text.foreign" || each.id === "site.stale");
   if (finding === undefined) return "equivalent or in-flight: other bytes, no finding";
   return finding.id === "site.stale" ? `stale: ${finding.form}` : "foreign: nothing explains these bytes";
+}
+
+/** The object file's own bytes, with zeros where the loader put addresses. */
+function fileFacts(object: ObjectAudit, start: KernelOffset, end: KernelOffset): SiteFileFacts | undefined {
+  const built = object.replayed.object;
+  const piece = built.inFile?.(start, end - start);
+  if (piece === undefined) return undefined;
+  const offsetOf = (at: number): string => `0x${(at - start + piece.offset).toString(16)}`;
+  return {
+    path: built.path,
+    section: piece.section,
+    lines: disassemble(piece.bytes, BigInt(piece.offset) as VirtualAddress).map((line) => ({
+      offset: `0x${line.address.toString(16)}`,
+      bytes: hexBytes(line.bytes),
+      text: line.text,
+    })),
+    relocations: relocationsIn(object, start, end).map(({ address, type, symbol }) => ({
+      offset: offsetOf(Number(BigInt(address) - fromKernelOffset(0))),
+      type,
+      symbol,
+    })),
+  };
 }
 
 function relocationsIn(

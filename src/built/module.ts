@@ -111,6 +111,14 @@ export class BuiltModule implements BuiltObject {
     return undefined;
   }
 
+  inFile(offset: KernelOffset, length: number): FileBytes | undefined {
+    const built = this.at(offset);
+    const section = built && this.image.elf.section(built.name);
+    if (built === undefined || section === undefined) return undefined;
+    const at = offset - built.start;
+    return { section: section.name, offset: at, bytes: this.image.elf.bytes(section).subarray(at, at + length) };
+  }
+
   relocationAt(offset: KernelOffset): { type: string; symbol: string; addend: number } | undefined {
     const built = this.at(offset);
     const section = built && this.image.elf.section(built.name);

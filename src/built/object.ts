@@ -15,6 +15,15 @@ export interface BuiltSection {
   readonly kept: boolean;
 }
 
+/** A piece of a section of the object file. */
+export interface FileBytes {
+  /** ".text" */
+  readonly section: string;
+  /** bytes from the section's start */
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 export interface BuiltObject {
   /** "vmlinux" or the module's name. */
   readonly name: string;
@@ -34,6 +43,8 @@ export interface BuiltObject {
   readonly freed: readonly { readonly name: string; readonly size: number }[];
   /** The section that covers the offset, relocated. */
   at(offset: KernelOffset): BuiltSection | undefined;
+  /** The bytes of a place as the object file has them before relocation, for `site`; modules only. */
+  inFile?(offset: KernelOffset, length: number): FileBytes | undefined;
   /** The relocation that the build recorded at a place, for `site`: "R_X86_64_32S pv_lock_ops+0x28"; modules only. */
   relocationAt?(
     offset: KernelOffset,

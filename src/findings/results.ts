@@ -140,6 +140,16 @@ export interface SiteFacts {
   readonly forms: readonly { readonly name: string; readonly bytes: string }[];
 }
 
+/** The place in the object file, before relocation. */
+export interface SiteFileFacts {
+  readonly path: string;
+  /** ".text" */
+  readonly section: string;
+  /** Offsets count from the section's start. */
+  readonly lines: readonly { readonly offset: string; readonly bytes: string; readonly text: string }[];
+  readonly relocations: readonly { readonly offset: string; readonly type: string; readonly symbol: string }[];
+}
+
 /** Result of `site`. */
 export interface SiteResult {
   readonly schema: "palimpsest/site/1";
@@ -156,6 +166,8 @@ export interface SiteResult {
     readonly bytes: string;
     readonly lines: readonly DisassembledLine[];
   }[];
+  /** modules only */
+  readonly file?: SiteFileFacts;
   /** relocations that the build recorded inside the shown range; modules only */
   readonly relocations: readonly { readonly address: string; readonly type: string; readonly symbol: string }[];
   readonly sites: readonly SiteFacts[];

@@ -1,6 +1,6 @@
 // The text of `site`: rows of the dump, then each layer decoded with its call sums, as the engineers of bug 838026 put it
 // together by hand.
-import type { DisassembleResult, SiteResult } from "../findings/results.ts";
+import type { DisassembleResult, SiteFileFacts, SiteResult } from "../findings/results.ts";
 import { headLines } from "./audit-text.ts";
 import { bare } from "./format.ts";
 import type { Paint } from "./paint.ts";
@@ -10,6 +10,7 @@ export function siteText(result: SiteResult, paint: Paint): string {
   const lines = [...headLines(result, paint), ""];
   lines.push(`${paint.bold(result.symbol)}  ${bare(result.address)}  ${result.object} ${result.section}`, "");
   for (const row of result.rows) lines.push(`  ${bare(row.address)}: ${row.bytes}  ${row.ascii}`);
+  if (result.file !== undefined) lines.push("", ...fileLines(result.file, paint));
   const same = result.layers.every((layer) => layer.bytes === result.layers[0].bytes);
   const layers = same ? result.layers.slice(-1) : result.layers;
   const names = result.layers.map((layer) => layer.layer).join(" = ");
@@ -19,7 +20,7 @@ export function siteText(result: SiteResult, paint: Paint): string {
       lines.push(`  ${bare(line.address)}: ${line.bytes.padEnd(24)}  ${line.text}`);
       if (line.sum !== undefined) lines.push(paint.cyan(`    ${line.sum}`));
     }
-    if (layer.layer === "built") {
+    if (layer.layer === "built" && result.file === undefined) {
       for (const relocation of result.relocations) {
         lines.push(`  ${bare(relocation.address)}: ${relocation.type} ${relocation.symbol}`);
       }
@@ -43,6 +44,22 @@ export function siteText(result: SiteResult, paint: Paint): string {
     lines.push("", `${paint.yellow("not checked")}: ${object}: ${reason}`);
   lines.push("", `verdict: ${result.findings.length > 0 ? paint.red(result.verdict) : paint.green(result.verdict)}`);
   return `${lines.join("\n")}\n`;
+}
+
+/** The object file's instructions, each with the relocations inside it, as objdump -dr has them. */
+function fileLines(file: SiteFileFacts, paint: Paint): string[] {
+  const lines = [paint.bold(`${file.path.slice(file.path.lastIndexOf("/") + 1)} ${file.section}`)];
+  const rest = [...file.relocations];
+  for (const line of file.lines) {
+    const end = Number(line.offset) + line.bytes.split(" ").length;
+    lines.push(`  ${line.offset.slice(2).padStart(16)}: ${line.bytes.padEnd(24)}  ${line.text}`);
+    while (rest.length > 0 && Number(rest[0].offset) < end) {
+      const relocation = rest.shift();
+      if (relocation)
+        lines.push(`  ${relocation.offset.slice(2).padStart(16)}: ${relocation.type} ${relocation.symbol}`);
+    }
+  }
+  return lines;
 }
 
 /** The text of `dis`: one instruction a line, the mechanism of a patched one in front of its call sum. */
