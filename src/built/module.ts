@@ -12,7 +12,7 @@ import { type ElfSymbols, readElfSymbols, SHN_ABS, SHN_UNDEF } from "../symbols/
 import { signedAddress } from "../symbols/sorted-symbols.ts";
 import { exportedSymbol } from "./exports.ts";
 import { livepatchRelas, livepatchState, livepatchSymbol, SHN_LIVEPATCH } from "./livepatch-rela.ts";
-import type { BuiltObject, BuiltSection } from "./object.ts";
+import type { BuiltObject, BuiltSection, FileBytes } from "./object.ts";
 
 const SHF_WRITE = 1;
 const SHF_ALLOC = 2;
