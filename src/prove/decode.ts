@@ -9,9 +9,16 @@ import { ARITHMETIC_SEMANTICS } from "./semantics-arithmetic.ts";
 import { BIT_SEMANTICS } from "./semantics-bits.ts";
 import { CONTROL_SEMANTICS, conditional } from "./semantics-control.ts";
 import { EXCHANGE_SEMANTICS } from "./semantics-exchange.ts";
+import { STRING_SEMANTICS } from "./semantics-strings.ts";
 import type { CodeMemory } from "./types.ts";
 
-const TABLES: readonly Semantics[] = [ARITHMETIC_SEMANTICS, CONTROL_SEMANTICS, EXCHANGE_SEMANTICS, BIT_SEMANTICS];
+const TABLES: readonly Semantics[] = [
+  ARITHMETIC_SEMANTICS,
+  CONTROL_SEMANTICS,
+  EXCHANGE_SEMANTICS,
+  BIT_SEMANTICS,
+  STRING_SEMANTICS,
+];
 const LONGEST_INSTRUCTION = 15;
 const PAGE = 4096n;
 
@@ -68,7 +75,7 @@ export function decodeOperation(bytes: Uint8Array, ip: bigint): Operation {
     const address = formatAddress(ip);
     if (instruction.isInvalid) throw new UnsupportedError(address, "an undecodable instruction");
     const used = bytes.slice(0, instruction.length);
-    // The REP prefix of "rep ret", "rep nop" and of bsf means nothing; on a string instruction it would.
+    // The REP prefix of "rep ret", "rep nop" and of bsf means nothing; semantics-strings.ts looks at it.
     return { ...effectOf(instruction, address, used), address: ip, next: instruction.nextIP, bytes: used };
   } finally {
     instruction.free();

@@ -44,8 +44,8 @@ class AliasMemory implements CodeMemory {
 
 /**
  * Functions of the kernel that end in a hypercall or an interrupt, and what they mean to the model. The lock code above
- * them runs as it is. arch/x86/xen/spinlock.c (2.6.27 and newer), arch/x86/hyperv/hv_spinlock.c; KVM's HLT and
- * VMCALL are executed by the machine itself.
+ * them runs as it is. arch/x86/xen/spinlock.c (2.6.27 and newer), arch/x86/hyperv/hv_spinlock.c, whose kick goes through
+ * the APIC driver; KVM's HLT and VMCALL and Hyper-V's idle register are executed by the machine itself.
  */
 const HOOKS: readonly (readonly [string, (address: bigint) => Hook])[] = [
   ["xen_clear_irq_pending", (address) => ({ address, kind: "pending-clear" })],
@@ -54,8 +54,6 @@ const HOOKS: readonly (readonly [string, (address: bigint) => Hook])[] = [
   ["xen_poll_irq", (address) => ({ address, kind: "wait", consume: false })],
   ["xen_poll_irq_timeout", (address) => ({ address, kind: "wait", consume: false })],
   ["xen_send_IPI_one", (address) => ({ address, kind: "kick", cpu: "rdi" })],
-  ["xen_qlock_kick", (address) => ({ address, kind: "kick", cpu: "rdi" })],
-  ["hv_qlock_wait", (address) => ({ address, kind: "wait", consume: true })],
   ["hv_qlock_kick", (address) => ({ address, kind: "kick", cpu: "rdi" })],
   // Interrupt statistics and tracing are no part of the lock.
   ["kstat_incr_irqs_this_cpu", (address) => ({ address, kind: "return" })],
@@ -112,8 +110,8 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
   const isAlias = (cpu: number): boolean => cpu >= possible;
   perCpu("cpu_number", 4, (cpu) => BigInt(cpu), isAlias);
   perCpu("this_cpu_off", 8, (cpu) => gsBases[cpu], isAlias);
-  // Lock code runs with preemption disabled; PREEMPT_NEED_RESCHED is stored inverted in the top bit (3.13 and newer).
-  perCpu("__preempt_count", 4, () => 0x80000001n);
+  const count = preemptCount(kernel, gsBases.slice(0, possible));
+  perCpu("__preempt_count", count.length, () => count.value);
   const hot = kernel.find("pcpu_hot");
   const inside = kernel.structures.find("struct pcpu_hot", "preempt_count")?.offset;
   if (hot !== undefined && inside !== undefined && kernel.find("__preempt_count") === undefined) {
@@ -128,6 +126,9 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
   // A kernel that is no Xen guest has no kicker interrupt; the model's CPUs have one each, or nobody could be woken.
   perCpu("lock_kicker_irq", 4, (cpu) => BigInt(cpu + 1));
   perCpu("irq_count", 4, () => 0xffffffffn);
+  // A vCPU that waits holds this up; the model's CPUs start outside of locks, whatever the dump's were doing.
+  perCpu("xen_qlock_wait_nest", 4, () => 0n);
+  const apicIds = apicIdsOf(kernel, gsBases, possible, preset);
   if (cpus > possible || assumptions.length > 0) bringOnline(kernel, cpus, preset);
   const hooks: Hook[] = [];
   for (const [name, make] of HOOKS) {
@@ -139,9 +140,51 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
     memory: readable,
     gsBases,
     presets: paravirtQueued ? [...presets, ...pvHash(kernel, assumptions)] : presets,
-    environment: { hooks, hypervisor },
+    environment: { hooks, hypervisor, apicIds },
     assumptions,
   };
+}
+
+/**
+ * A per-CPU preempt count of 1, as inside of a lock: PREEMPT_NEED_RESCHED is stored inverted in the top bit of 32 (3.13 and
+ * newer) or, where the count has NMI bits at 28 … 31, of 64 bits. The counts in the dump tell which.
+ */
+function preemptCount(kernel: Kernel, gsBases: readonly bigint[]): { length: number; value: bigint } {
+  const short = { length: 4, value: 0x8000_0001n };
+  const at = kernel.find("__preempt_count");
+  if (at === undefined) return short;
+  let long = false;
+  for (const base of gsBases) {
+    const now = kernel.memory.tryRead(virtualAddress(BigInt.asUintN(64, base + at)), 8);
+    if (now === undefined) continue;
+    const value = getU64(now, 0);
+    if ((value & 0x8000_0000n) !== 0n) return short;
+    long ||= value >> 32n === 0x8000_0000n;
+  }
+  return long ? { length: 8, value: 0x8000_0000_0000_0001n } : short;
+}
+
+/**
+ * What each model CPU's kick names: x86_cpu_to_apicid, a u16 or (6.8 and newer) a u32 a CPU. A made-up CPU, whose area is a
+ * copy of CPU 0's, gets an id that no other has.
+ */
+function apicIdsOf(
+  kernel: Kernel,
+  gsBases: readonly bigint[],
+  possible: number,
+  preset: (address: bigint, value: bigint, length: number) => void,
+): number[] | undefined {
+  const at = kernel.find("x86_cpu_to_apicid");
+  if (at === undefined) return undefined;
+  const ids: number[] = [];
+  for (const [cpu, base] of gsBases.entries()) {
+    const now = cpu < possible ? kernel.memory.tryRead(virtualAddress(BigInt.asUintN(64, base + at)), 2) : undefined;
+    let id = now === undefined ? cpu : now[0] | (now[1] << 8);
+    while (ids.includes(id)) id++;
+    if (base !== 0n) preset(base + at, BigInt(id), 2);
+    ids.push(id);
+  }
+  return ids;
 }
 
 /** A releasing CPU looks for sleepers among the online ones: the model's CPUs must be there. */

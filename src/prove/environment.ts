@@ -4,7 +4,7 @@ import { formatAddress } from "../bytes/brand.ts";
 import { UnsupportedError } from "../bytes/errors.ts";
 import { modelName, pendingFlag } from "./model-addresses.ts";
 import type { Bus } from "./operation.ts";
-import { type CpuRegisterFile, RAX, RCX, RDI, RSI, RSP, registerNumber, type Size } from "./registers.ts";
+import { type CpuRegisterFile, RAX, RCX, RDI, RDX, RSI, RSP, registerNumber, type Size } from "./registers.ts";
 import type { Environment, Hook } from "./types.ts";
 
 /** One step of the environment. `finish` runs afterwards with the word's old value and may change registers. */
@@ -28,6 +28,8 @@ export type EnvironmentStep =
       finish(cpu: CpuRegisterFile, bus: Bus): void;
     };
 
+/** HV_X64_MSR_GUEST_IDLE: reading it sleeps until an interrupt, with interrupts off too (hv_spinlock.c, since 4.20) */
+const GUEST_IDLE = 0x4000_00f0n;
 /** include/uapi/linux/kvm_para.h, since 3.12 */
 const KVM_HC_KICK_CPU = 5n;
 /** include/xen/interface/xen.h */
@@ -117,6 +119,17 @@ export class EnvironmentModel {
   /** HLT: sleeps until kicked. The kick is remembered when it comes first, as KVM's pv_unhalted and a pending interrupt are. */
   halt(index: number): EnvironmentStep {
     return { kind: "wait", address: pendingFlag(index), size: 8, mask: 1n, consume: true, finish: () => {} };
+  }
+
+  /** RDMSR of Hyper-V's idle register; no other register's value is known. @throws UnsupportedError */
+  readMsr(index: number, cpu: CpuRegisterFile, where: string): EnvironmentStep {
+    const register = cpu.general[RCX] & 0xffff_ffffn;
+    if (register !== GUEST_IDLE) throw new UnsupportedError(where, `reading MSR 0x${register.toString(16)}`);
+    const finish = (c: CpuRegisterFile): void => {
+      c.general[RAX] = 0n;
+      c.general[RDX] = 0n;
+    };
+    return { kind: "wait", address: pendingFlag(index), size: 8, mask: 1n, consume: true, finish };
   }
 
   /** VMCALL, VMMCALL. RIP stands at the instruction; `next` follows it. @throws UnsupportedError */

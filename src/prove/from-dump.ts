@@ -6,10 +6,13 @@ import { describeAddress } from "../kernel/where.ts";
 import { Implementations } from "../locks/implementation.ts";
 import { SpinlockWords } from "../locks/spinlock-word.ts";
 import type { LockFamily } from "../locks/types.ts";
+import { decodeQspinlock } from "../locks/words/qspinlock.ts";
 import { decodeTicket } from "../locks/words/ticket.ts";
+import { decodeXenByte } from "../locks/words/xen-byte.ts";
 import { disassemble } from "../x86/disassemble.ts";
 import { dumpEnvironment } from "./dump-environment.ts";
 import { LOCK_ADDRESS } from "./model-addresses.ts";
+import { patchedKernel } from "./patched-kernel.ts";
 import type { ProveOptions } from "./prove.ts";
 import { proveLock } from "./prove-lock.ts";
 import type { Scenario } from "./scenario.ts";
@@ -62,22 +65,37 @@ function entryOf(kernel: Kernel, end: PairEnd, isUnlock: boolean): Entry {
   return { address: end.address, stopAt: [end.address + BigInt(length)], registers };
 }
 
+/** The lock word as the side that takes it has it; the other side's family where that one is unknown. */
 function wordOf(words: SpinlockWords, families: readonly LockFamily[]): LockWord & { initial: Uint8Array } {
-  if (!families.includes("ticket")) return { address: LOCK_ADDRESS, length: 4, initial: new Uint8Array(4) };
-  const layout = words.ticketLayout;
-  const length = layout.half * 2;
-  return {
-    address: LOCK_ADDRESS,
-    length,
-    initial: new Uint8Array(length),
-    free: "halves-equal",
-    // TICKET_SLOWPATH_FLAG says nothing about free or taken (3.12 to 4.1).
-    ignoredBits: layout.step === 2 ? 1n : undefined,
-    describe: (bytes) => {
-      const { head, tail } = decodeTicket(bytes, layout, words.cpus);
-      return `head ${head}, tail ${tail}`;
-    },
-  };
+  const [taken, released] = families;
+  const family = taken === "unknown" || taken === "none" ? released : taken;
+  const said = (fields: Readonly<Record<string, string | number>>): string =>
+    Object.entries(fields)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(", ");
+  const word = { address: LOCK_ADDRESS, length: 4, initial: new Uint8Array(4) };
+  switch (family) {
+    case "ticket": {
+      const layout = words.ticketLayout;
+      const length = layout.half * 2;
+      return {
+        address: LOCK_ADDRESS,
+        length,
+        initial: new Uint8Array(length),
+        free: "halves-equal",
+        // TICKET_SLOWPATH_FLAG says nothing about free or taken (3.12 to 4.1).
+        ignoredBits: layout.step === 2 ? 1n : undefined,
+        describe: (bytes) => said(decodeTicket(bytes, layout, words.cpus).fields),
+      };
+    }
+    case "byte":
+      return { ...word, describe: (bytes) => said(decodeXenByte(bytes, words.cpus).fields) };
+    case "queued":
+    case "pv-queued":
+      return { ...word, describe: (bytes) => said(decodeQspinlock(bytes, words.cpus).fields) };
+    default:
+      return word;
+  }
 }
 
 /** The machine's input for the question. @throws AddressError when the code is not in the dump */
@@ -85,23 +103,21 @@ export function scenarioOf(
   kernel: Kernel,
   question: DumpQuestion,
 ): { scenario: Scenario; families: [LockFamily, LockFamily]; assumptions: readonly string[] } {
-  const implementations = new Implementations(kernel);
+  // Which implementation runs is asked of the code as it stands after the assumptions.
+  const asked = patchedKernel(kernel, question.presets ?? []);
+  const implementations = new Implementations(asked);
   const familyOf = (end: PairEnd, role: "lock" | "unlock"): LockFamily => {
     const offset = toKernelOffset(end.address);
     return offset === undefined ? "unknown" : implementations.of(offset, role).family;
   };
   const families: [LockFamily, LockFamily] = [familyOf(question.lock, "lock"), familyOf(question.unlock, "unlock")];
-  const around = dumpEnvironment(
-    kernel,
-    question.cpus,
-    families.includes("pv-queued") || (question.presets ?? []).length > 0,
-  );
+  const around = dumpEnvironment(kernel, question.cpus, families.includes("pv-queued"));
   const scenario: Scenario = {
     cpus: question.cpus,
     memory: around.memory,
     pairs: [{ lock: entryOf(kernel, question.lock, false), unlock: entryOf(kernel, question.unlock, true) }],
     rounds: question.rounds,
-    lock: wordOf(new SpinlockWords(kernel, implementations), families),
+    lock: wordOf(new SpinlockWords(asked, implementations), families),
     model: question.model,
     gsBases: around.gsBases,
     presets: [...around.presets, ...(question.presets ?? [])],

@@ -16,16 +16,20 @@ export interface Access {
   readonly size: Size;
   /** The virtual address, from the registers as they are before the instruction. */
   address(cpu: CpuRegisterFile): bigint;
+  /** Tells whether the access happens at all, from the registers before; always when left out. */
+  when?(cpu: CpuRegisterFile): boolean;
 }
 
 /** What an instruction asks of the world beyond memory; the environment answers. */
-export type EventName = "halt" | "hypercall" | "trap";
+export type EventName = "halt" | "hypercall" | "read-msr" | "trap";
 
 export interface Effect {
   readonly accesses: readonly Access[];
   /** MFENCE: waits until the store buffer is empty. Locked accesses imply it. */
   readonly fence?: boolean;
   readonly event?: EventName;
+  /** Its accesses may happen in any order: REP string operations. Only private memory bears that. */
+  readonly unordered?: boolean;
   /** Performs the instruction. RIP already stands at the next one; a branch overwrites it. */
   run(cpu: CpuRegisterFile, bus: Bus): void;
 }

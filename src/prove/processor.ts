@@ -382,9 +382,10 @@ export class Processor {
   private visibleAccess(operation: Operation): Stop | undefined {
     let fence = operation.fence === true;
     for (const access of operation.accesses) {
-      if (access.kind === "store") continue;
+      if (access.kind === "store" || access.when?.(this.cpu) === false) continue;
       const address = access.address(this.cpu);
       if (this.memory.isShared(address, access.size, false)) {
+        if (operation.unordered) throw this.unordered(operation);
         const action = access.kind === "locked" ? ATOMIC : LOAD;
         return { action, operand: this.shared.accessId(address, access.size) };
       }
@@ -392,7 +393,15 @@ export class Processor {
     }
     if (fence && this.options.fences) return { action: FENCE, operand: -1 };
     this.execute(operation);
+    if (operation.unordered && this.memory.captured >= 0) {
+      this.cpu.rip = operation.address;
+      throw this.unordered(operation);
+    }
     return undefined;
+  }
+
+  private unordered(operation: Operation): UnsupportedError {
+    return new UnsupportedError(this.describe(operation), "a REP string operation on memory that CPUs share");
   }
 
   private environmentStep(): EnvironmentStep | undefined {
@@ -401,6 +410,7 @@ export class Processor {
     if (hook !== undefined) return hook;
     const operation = this.code.at(cpu.rip);
     if (operation.event === "halt") return environment.halt(this.index);
+    if (operation.event === "read-msr") return environment.readMsr(this.index, cpu, this.describe(operation));
     if (operation.event === "hypercall") return environment.hypercall(cpu, this.memory, this.describe(operation));
     return undefined;
   }

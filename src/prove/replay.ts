@@ -1,6 +1,8 @@
 // Runs a witness again, move by move, and says whether everything happens as written and ends the same way: what makes
 // a witness evidence rather than a story.
+import { ForgettingFailed } from "./automaton.ts";
 import { SharingChange } from "./cells.ts";
+import { type CodeContext, codeContext } from "./code-context.ts";
 import { DEFAULT_BOUNDS, exploreFrom } from "./explorer.ts";
 import { Model, maxSuccessors, sharedFromTheStart } from "./model.ts";
 import { badEnd } from "./prove.ts";
@@ -24,9 +26,20 @@ function essence({ cpu, kind, address, instruction, lockBefore, lockAfter, store
  * @param bounds for showing that a hang is one: from its last state nothing may reach the end
  */
 export function replay(system: System, witness: Witness, bounds: Bounds = {}): Replay {
+  try {
+    const result = replayIn(codeContext(system), system, witness, bounds);
+    if (result.ok) return result;
+  } catch (error) {
+    if (!(error instanceof ForgettingFailed)) throw error;
+  }
+  // As the explorer: where a forgotten register made a difference, nothing is forgotten.
+  return replayIn(codeContext(system, false), system, witness, bounds);
+}
+
+function replayIn(context: CodeContext, system: System, witness: Witness, bounds: Bounds): Replay {
   const limits = { ...DEFAULT_BOUNDS, ...bounds, storeBuffer: witness.storeBufferEntries };
   const shared = new Set([...sharedFromTheStart(system), ...witness.shared.map(BigInt)]);
-  const model = new Model(system, [...shared], limits);
+  const model = new Model(system, [...shared], limits, context);
   const narrator = new Narrator(model);
   const failed = (problem: string): Replay => ({ ok: false, problem, steps: narrator.steps });
   try {

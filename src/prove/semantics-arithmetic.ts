@@ -30,7 +30,7 @@ const lea: Builder = (instruction, where) => {
 
 /** IMUL with two or three operands: signed, truncated; CF and OF tell of a lost upper half. */
 const imul: Builder = (instruction, where) => {
-  if (instruction.opCount < 2) throw new UnsupportedError(where, "one-operand imul");
+  if (instruction.opCount < 2) return multiply(true)(instruction, where);
   const three = instruction.opCount === 3;
   const dst = operandOf(instruction, 0, where);
   const a = operandOf(instruction, three ? 1 : 0, where);
@@ -47,6 +47,58 @@ const imul: Builder = (instruction, where) => {
     },
   };
 };
+
+/** MUL and IMUL with one operand: RDX:RAX (AX for bytes) = RAX × operand; CF and OF tell of an upper half in use. */
+function multiply(isSigned: boolean): Builder {
+  return (instruction, where) => {
+    const src = operandOf(instruction, 0, where);
+    const { size } = src;
+    return {
+      accesses: accessesOf(src, "load"),
+      run: (cpu, bus) => {
+        const wide = (value: bigint): bigint => (isSigned ? signed(value, size) : value);
+        const product = wide(readRegister(cpu, RAX, size, false)) * wide(src.load(cpu, bus, src.address(cpu)));
+        const low = product & maskOf(size);
+        if (size === 1) writeRegister(cpu, RAX, 2, false, product & maskOf(2));
+        else {
+          writeRegister(cpu, RAX, size, false, low);
+          writeRegister(cpu, RDX, size, false, (product >> BigInt(size * 8)) & maskOf(size));
+        }
+        setFlags(cpu, ARITHMETIC, (resultFlags(low, size) & ~ZF) | (wide(low) !== product ? CF | OF : 0));
+      },
+    };
+  };
+}
+
+/** DIV and IDIV: RAX = RDX:RAX / operand, RDX the rest (AL, AH for bytes). @throws UnsupportedError for #DE */
+function divide(isSigned: boolean): Builder {
+  return (instruction, where) => {
+    const src = operandOf(instruction, 0, where);
+    const { size } = src;
+    const bits = size * 8;
+    return {
+      accesses: accessesOf(src, "load"),
+      run: (cpu, bus) => {
+        const by = src.load(cpu, bus, src.address(cpu));
+        const whole =
+          size === 1
+            ? readRegister(cpu, RAX, 2, false)
+            : (readRegister(cpu, RDX, size, false) << BigInt(bits)) | readRegister(cpu, RAX, size, false);
+        const dividend = isSigned ? BigInt.asIntN(bits * 2, whole) : whole;
+        const divisor = isSigned ? signed(by, size) : by;
+        const quotient = divisor === 0n ? 0n : dividend / divisor;
+        const fits = isSigned ? BigInt.asIntN(bits, quotient) === quotient : quotient <= maskOf(size);
+        if (divisor === 0n || !fits) throw new UnsupportedError(where, "a division that faults");
+        const rest = (dividend % divisor) & maskOf(size);
+        if (size === 1) writeRegister(cpu, RAX, 2, false, (rest << 8n) | (quotient & maskOf(1)));
+        else {
+          writeRegister(cpu, RAX, size, false, quotient & maskOf(size));
+          writeRegister(cpu, RDX, size, false, rest);
+        }
+      },
+    };
+  };
+}
 
 /** CBW, CWDE, CDQE: the accumulator's lower half, sign-extended into the whole. */
 function extendAccumulator(from: Size, to: Size): Builder {
@@ -85,6 +137,9 @@ export const ARITHMETIC_SEMANTICS: Semantics = new Map<iced.Mnemonic, Builder>([
   [iced.Mnemonic.Neg, unary((cpu, a, size) => subtract(cpu, 0n, a, 0n, size))],
   [iced.Mnemonic.Not, unary((_cpu, a, size) => ~a & maskOf(size))],
   [iced.Mnemonic.Imul, imul],
+  [iced.Mnemonic.Mul, multiply(false)],
+  [iced.Mnemonic.Div, divide(false)],
+  [iced.Mnemonic.Idiv, divide(true)],
   [iced.Mnemonic.Cbw, extendAccumulator(1, 2)],
   [iced.Mnemonic.Cwde, extendAccumulator(2, 4)],
   [iced.Mnemonic.Cdqe, extendAccumulator(4, 8)],

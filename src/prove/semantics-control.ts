@@ -143,8 +143,14 @@ const pushOperand: Builder = (instruction, where) => {
 const popOperand: Builder = (instruction, where) => {
   if (instruction.stackPointerIncrement !== 8) throw new UnsupportedError(where, "a 16-bit pop");
   const dst = operandOf(instruction, 0, where);
-  if (dst.kind === "memory") throw new UnsupportedError(where, "pop to memory");
-  return { accesses: [POP], run: (cpu, bus) => dst.store(cpu, bus, 0n, pop(cpu, bus)) };
+  // An address by RSP is computed after the increment.
+  return {
+    accesses: [POP, ...accessesOf(dst, "store")],
+    run: (cpu, bus) => {
+      const value = pop(cpu, bus);
+      dst.store(cpu, bus, dst.address(cpu), value);
+    },
+  };
 };
 
 const leave: Builder = () => ({
@@ -247,6 +253,7 @@ export const CONTROL_SEMANTICS: Semantics = new Map<iced.Mnemonic, Builder>([
   [iced.Mnemonic.Hlt, event("halt")],
   [iced.Mnemonic.Vmcall, event("hypercall")],
   [iced.Mnemonic.Vmmcall, event("hypercall")],
+  [iced.Mnemonic.Rdmsr, event("read-msr")],
   [iced.Mnemonic.Int3, event("trap")],
   [iced.Mnemonic.Ud0, event("trap")],
   [iced.Mnemonic.Ud1, event("trap")],

@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { decodeOperation, disassemble } from "./decode.ts";
 import type { Bus } from "./operation.ts";
-import { AF, CF, CpuRegisterFile, IF, OF, PF, type RegisterName, registerNumber, SF, ZF } from "./registers.ts";
+import { AF, CF, CpuRegisterFile, DF, IF, OF, PF, type RegisterName, registerNumber, SF, ZF } from "./registers.ts";
 import { bytesOf } from "./testing/code.ts";
 
 type Values = Partial<Record<RegisterName, bigint>>;
@@ -64,6 +64,12 @@ const CASES: readonly [string, string, Values, Values, number?, number?][] = [
   ["f3 48 0f b8 c3", "popcnt %rbx,%rax", { rbx: 0xf0fn }, { rax: 8n }],
   ["0f c8", "bswap %eax", { rax: 0x11223344n }, { rax: 0x44332211n }],
   ["48 0f af c3", "imul %rbx,%rax", { rax: 0x61c8864680b583ebn, rbx: 8n }, { rax: 0xe44323405ac1f58n }],
+  ["48 f7 e3", "mul %rbx", { rax: M, rbx: 2n }, { rax: M - 1n, rdx: 1n }, 0, CF | OF | SF],
+  ["48 f7 eb", "imul %rbx", { rax: M, rbx: 2n }, { rax: M - 1n, rdx: M }, 0, SF],
+  ["f6 e3", "mul %bl", { rax: 0xff10n, rbx: 0x20n }, { rax: 0x200n }, 0, CF | OF | PF],
+  ["48 f7 f3", "div %rbx", { rax: 7n, rdx: 1n, rbx: 3n }, { rax: 0x5555555555555557n, rdx: 2n }],
+  ["f7 fb", "idiv %ebx", { rax: 0xfffffff9n, rdx: 0xffffffffn, rbx: 2n }, { rax: 0xfffffffdn, rdx: 0xffffffffn }],
+  ["f6 f3", "div %bl", { rax: 0x107n, rbx: 0x10n }, { rax: 0x710n }],
   ["0f 44 c3", "cmove %ebx,%eax", { rax: M, rbx: 1n }, { rax: 0xffffffffn }],
   ["0f 92 c0", "setb %al", { rax: 0xff00n }, { rax: 0xff01n }, CF, CF],
   ["98", "cwtl", { rax: 0x8000n }, { rax: 0xffff8000n }],
@@ -111,12 +117,34 @@ test("the stack: push, pop, call, return thunk, leave, flags", () => {
   expect(run("9c", { rsp: 0x110n }, IF | ZF).bus.load(0x108n, 8)).toBe(BigInt(IF | ZF | 2));
 });
 
+test("string instructions: one element at a time, at their own address until RCX is 0", () => {
+  const first = run("f3 48 ab", { rax: 5n, rcx: 2n, rdi: 0x100n }); // rep stos %rax,(%rdi)
+  expect([first.cpu.rip, first.cpu.general[1], first.cpu.general[7]]).toEqual([0x1000n, 1n, 0x108n]);
+  expect(first.bus.load(0x100n, 8)).toBe(5n);
+  expect(first.operation.unordered).toBe(true);
+  expect(run("f3 48 ab", { rax: 5n, rcx: 1n, rdi: 0x100n }).cpu.rip).toBe(0x1003n);
+  const none = run("f3 48 a5", { rcx: 0n, rsi: 0x100n, rdi: 0x108n }); // rep movsq
+  expect([none.cpu.rip, none.cpu.general[7], none.operation.accesses[0].when?.(none.cpu)]).toEqual([
+    0x1003n,
+    0x108n,
+    false,
+  ]);
+  expect(run("ab", { rax: 7n, rdi: 0x100n }, DF).cpu.general[7]).toBe(0xfcn); // stosl, backwards
+  const found = run("f2 ae", { rax: 0x11n, rcx: 9n, rdi: 0x100n }); // repne scas %es:(%rdi),%al
+  expect([found.cpu.rip, found.cpu.general[1], found.cpu.flags]).toEqual([0x1002n, 8n, ZF | PF]);
+  expect(run("f2 ae", { rax: 0x12n, rcx: 9n, rdi: 0x100n }).cpu.rip).toBe(0x1000n);
+  expect(run("48 ad", { rsi: 0x100n }).cpu.general[0]).toBe(0x1111111111111111n); // lodsq
+  expect(run("8f 07", { rsp: 0x100n, rdi: 0x110n, rax: 1n }).bus.load(0x110n, 8)).toBe(0x1111111111111111n);
+});
+
 test("what the machine does not know is refused with address and text", () => {
   expect(() => decodeOperation(bytesOf("0f a2"), 0xffffffff81000000n)).toThrow(
     "0xffffffff81000000: cpuid: instruction Cpuid is not supported",
   );
   expect(() => decodeOperation(bytesOf("0f 31"), 0x1000n)).toThrow("rdtsc: instruction Rdtsc is not supported");
-  expect(() => decodeOperation(bytesOf("f3 48 a5"), 0x1000n)).toThrow("instruction Movsq is not supported");
+  expect(() => decodeOperation(bytesOf("f3 48 a7"), 0x1000n)).toThrow("instruction Cmpsq is not supported");
+  expect(() => run("f7 f3", { rax: 1n })).toThrow("a division that faults is not supported");
+  expect(() => run("f6 f3", { rax: 0x1ffn, rbx: 1n })).toThrow("a division that faults is not supported");
   expect(() => decodeOperation(bytesOf("64 8b 07"), 0x1000n)).toThrow("an FS-relative access is not supported");
   expect(() => decodeOperation(bytesOf("06"), 0x1000n)).toThrow("an undecodable instruction is not supported");
   expect(disassemble(bytesOf("f0 66 0f c1 07"), 0n)).toBe("lock xadd %ax,(%rdi)");

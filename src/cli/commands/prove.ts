@@ -13,7 +13,7 @@ import type { Preset } from "../../prove/types.ts";
 import { replayWitnessFile, WITNESS_SCHEMA, type WitnessFile } from "../../prove/witness-file.ts";
 import { proveText } from "../../report/prove-text.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
-import { assumedPresets } from "../assume.ts";
+import { assume as assumeSlots } from "../assume.ts";
 import { fail, UsageError } from "../failure.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
 import { TOOL } from "../version.ts";
@@ -132,8 +132,9 @@ async function run(dump: string, lockWhere: string, unlockWhere: string, command
     const assume = options.assume ?? [];
     const uniproc = cpus > 1 && readPatchState(context.kernel, []).uniproc;
     const audit = inside || assume.length > 0 || uniproc ? await auditOf(context) : undefined;
-    const presets: Preset[] = assume.length > 0 ? await assumedPresets(context, assume) : [];
-    const remarks: string[] = [];
+    const assumed = assume.length > 0 ? await assumeSlots(context, assume) : undefined;
+    const presets: Preset[] = [...(assumed?.presets ?? [])];
+    const remarks: string[] = [...(assumed?.remarks ?? [])];
     if (uniproc && audit !== undefined) {
       // The kernel itself puts the LOCK prefixes back when a second CPU comes up.
       const locks = lockPrefixes(audit);
