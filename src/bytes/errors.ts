@@ -27,7 +27,11 @@ export class TruncatedError extends PalimpsestError {
     readonly wanted: number,
     readonly available: number,
   ) {
-    super(`${where}: needs ${wanted} bytes, only ${Math.max(0, available)} are there`);
+    super(
+      available < 0
+        ? `${where}: lies ${-available} bytes past the end`
+        : `${where}: needs ${wanted} bytes, only ${available} are there`,
+    );
   }
 }
 

@@ -62,7 +62,7 @@ function systemFailure(error: NodeJS.ErrnoException): Failure {
   switch (error.code) {
     case "ENOENT":
     case "ENOTDIR":
-      return { kind: "missing", message: `${path}: no such file`, where, advice: "Check the path." };
+      return { kind: "missing", message: `${path || '""'}: no such file`, where, advice: "Check the path." };
     case "EACCES":
     case "EPERM":
       return {

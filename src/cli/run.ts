@@ -30,6 +30,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
 ];
 
 const HELP = `
+WHERE is an address, symbol, symbol+0x10 or module:symbol.
 Exit status: 0 nothing found, 1 findings, 2 could not do it, or not all of it.
 Dumps: ELF vmcore (QEMU, /proc/vmcore), kdump-compressed and flattened, Xen dump-core.
 Images and modules are looked for in /boot, /usr/lib/debug, /lib/modules/RELEASE and
@@ -61,7 +62,7 @@ export async function run(args: readonly string[]): Promise<void> {
       writeOut: print,
       writeErr: (text) => {
         complaint += text;
-        if (!json) note(text.trimEnd());
+        if (!json) note(text.trimEnd().replace(/^error: /, "palimpsest: "));
       },
     })
     .exitOverride();
@@ -84,5 +85,9 @@ function usageError(error: CommanderError, complaint: string): UsageError {
   const line = complaint.split("\n").find((each) => each.startsWith("error: ")) ?? "";
   // Without a command commander shows its whole help, which is no message.
   const message = line === "" ? "no command was given" : line.slice("error: ".length);
-  return new UsageError(error.code === "commander.help" ? "no command was given" : message, "palimpsest --help");
+  const meant = /\((Did you mean .*\?)\)/.exec(complaint)?.[1];
+  return new UsageError(
+    error.code === "commander.help" ? "no command was given" : message,
+    meant ?? "palimpsest --help",
+  );
 }

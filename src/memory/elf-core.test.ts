@@ -117,6 +117,15 @@ it("opens a truncated file and tells what is cut", () => {
   ]);
 });
 
+it("opens without the notes when these claim to lie past the end", () => {
+  const bytes = makeElf([{ type: PT_NOTE, bytes: prstatusNote(1, 5n) }, load(testPages(1), 0n)]).slice();
+  new DataView(bytes.buffer).setUint32(64 + 8 + 4, 0x2000, true);
+  const dump = open(bytes);
+  expect([dump.cpus.length, dump.incomplete]).toEqual([0, true]);
+  expect(dump.physical.page(0)).toEqual(testPages(1));
+  expect(dump.problems[0]).toContain("1 of 2 segments are cut, the first at 0x2000000000");
+});
+
 it("keeps the notes before one that runs past the end", () => {
   const bad = qemuNote({}).slice();
   new DataView(bad.buffer).setUint32(4, 0xffffff00, true);

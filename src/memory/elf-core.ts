@@ -137,7 +137,8 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
       firstCut ||= `0x${offset.toString(16)} (${fileSize} bytes)`;
     }
     if (type === PT_NOTE) {
-      notes.push(...notesAt(source, offset, inFile, problems));
+      // Notes that claim to lie past the end are told as cut; memory does not depend on them.
+      if (inFile > 0) notes.push(...notesAt(source, offset, inFile, problems));
     } else if (physical + Math.max(inFile, memorySize) > PHYSICAL_LIMIT) {
       unplaced++; // /proc/kcore gives ~0 for memory without a physical address
     } else {

@@ -202,6 +202,13 @@ describe("a wrong use", () => {
     expect(error.message).toContain(message);
   });
 
+  test("a slip is answered with what was meant", async () => {
+    const { stderr } = await palimpsest("diagnos", at("vmcore"));
+    expect(stderr).toContain("palimpsest: unknown command 'diagnos'\n(Did you mean diagnose?)");
+    expect((await failing("diagnos", at("vmcore"))).advice).toBe("Did you mean diagnose?");
+    expect((await failing("info", at("vmcore"), "--imag", "x")).advice).toBe("Did you mean --image?");
+  });
+
   test("no command shows the help on stderr", async () => {
     const { status, stdout, stderr } = await palimpsest();
     expect([status, stdout]).toEqual([2, ""]);

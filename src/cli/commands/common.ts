@@ -27,15 +27,19 @@ export function dumpCommand(
   description: string,
   dump = "<dump>",
 ): Command {
-  return program
-    .command(`${name} ${dump}${args === "" ? "" : ` ${args}`}`)
-    .description(description)
-    .option("--json", "print the result as JSON (docs/json.md; schemas ship in schema/)")
-    .option("--image <file>", "kernel image: vmlinuz, vmlinux, a .deb or .rpm, or a folder with one of them")
-    .option("--modules <dir>", "modules: a folder, a .ko, a .deb or an .rpm")
-    .option("--debug-info <file>", "vmlinux or .ko with DWARF, for kernels without BTF")
-    .option("--force", "compare with images of another build too")
-    .option("--no-cache", "do not keep or use unpacked images under the user's cache folder");
+  return (
+    program
+      .command(`${name} ${dump}${args === "" ? "" : ` ${args}`}`)
+      .description(description)
+      // What WHERE may be is told once, below the list of commands.
+      .summary(description.replace(/ \([^()]*\)/, ""))
+      .option("--json", "print the result as JSON (docs/json.md; schemas ship in schema/)")
+      .option("--image <file>", "kernel image: vmlinuz, vmlinux, a .deb or .rpm, or a folder with one of them")
+      .option("--modules <dir>", "modules: a folder, a .ko, a .deb or an .rpm")
+      .option("--debug-info <file>", "vmlinux or .ko with DWARF, for kernels without BTF")
+      .option("--force", "compare with images of another build too")
+      .option("--no-cache", "do not keep or use unpacked images under the user's cache folder")
+  );
 }
 
 /** Runs the body with everything opened; turns errors into words and exit status 2. */

@@ -1,4 +1,5 @@
 // Finding images and modules in file trees made here: by flag, in a system's places, beside the dump, in packages.
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -67,6 +68,10 @@ describe("image", () => {
     await expect(files({ imageFlag: join(root, "nosuch") }).image({})).rejects.toThrow(
       "nosuch is missing; --image takes a file, a folder, a .deb or an .rpm",
     );
+    execFileSync("mkfifo", [join(root, "pipe")]);
+    await expect(files({ imageFlag: join(root, "pipe") }).image({})).rejects.toThrow(
+      "pipe: neither a file nor a folder",
+    );
   });
 
   it("chooses by build-id in a folder", async () => {
@@ -77,7 +82,12 @@ describe("image", () => {
     const imageFlag = join(root, "kernels");
     const found = await files({ imageFlag }).image({ release: "6.1.0-7", buildId: "0202" });
     expect(found.path).toBe(join(root, "kernels/old/vmlinuz-6.1.0-7"));
+    expect(notes).toEqual([]);
     expect((await files({ imageFlag }).image({ release: "6.1.0-8" })).path).toContain("vmlinuz-6.1.0-8");
+    await files({ imageFlag }).image({ release: "6.1.0-9" });
+    expect(notes).toEqual([
+      `${join(root, "kernels/boot/vmlinuz-6.1.0-9")} is passed over: a file that is neither a bzImage nor an ELF vmlinux, packed or not, is not supported`,
+    ]);
     await expect(files({ imageFlag: put("empty/readme", "") && join(root, "empty") }).image({})).rejects.toThrow(
       /^a kernel image in .*empty is missing; looked for vmlinuz\*/,
     );
@@ -228,7 +238,7 @@ describe("places", () => {
     const names = ["vmlinuz", "vmlinuz-6.1.0-7-amd64", "boot/vmlinux-3.0.1", "bzImage", "vmlinux.xz", "kernel-6.1"];
     expect(names.filter(isImageName)).toEqual(names);
     expect(
-      ["vmlinux.h", "vmcore", "kernel.txt", "vmlinuz.deb", "kernelshark", "initrd.img"].filter(isImageName),
+      ["vmlinux.h", "vmcore", "kernel.txt", "kernel.d.ts", "kernel.py", "vmlinuz.deb", "kernelshark", "initrd.img"].filter(isImageName),
     ).toEqual([]);
   });
 

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { MissingError, PalimpsestError } from "../../bytes/errors.ts";
 import type { KernelImage } from "../../image/types.ts";
 import type { FilesContext, Origin } from "./context.ts";
-import { listFolder, pathKind } from "./folder.ts";
+import { listFolder, noSuchPath, pathKind } from "./folder.ts";
 import { openImage } from "./open-image.ts";
 import { imagePlaces, isImageName, releaseRank } from "./places.ts";
 
@@ -75,7 +75,7 @@ async function flagCandidates(
   looked: string[],
 ): Promise<Candidate[]> {
   const kind = context.kindOf(path);
-  if (kind === undefined) throw new MissingError(path, "--image takes a file, a folder, a .deb or an .rpm");
+  if (kind === undefined) throw noSuchPath(path, "--image takes a file, a folder, a .deb or an .rpm");
   if (kind === "file") return [fileCandidate(context, path, "flag")];
   if (kind === "folder") return folderCandidates(context, path, "flag", request, looked);
   const files = context.package(path);
@@ -162,7 +162,10 @@ async function best(
       if (!(error instanceof PalimpsestError) && !(strict === false && error instanceof Error && "code" in error)) {
         throw error;
       }
-      if (candidates.length > 1 || !strict) context.note(`${path} is passed over: ${error.message}`);
+      if (candidates.length > 1 || !strict) {
+        const why = error.message.replace(`${path}: `, "");
+        context.note(`${path} is passed over: ${why}`);
+      }
       if (error instanceof PalimpsestError) failure ??= error;
       continue;
     }

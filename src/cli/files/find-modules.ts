@@ -9,7 +9,7 @@ import { canonicalModuleName, moduleNameOf } from "../../image/module-name.ts";
 import type { ModuleImage } from "../../image/types.ts";
 import { prepareCodecs, prepareSyncCodecs } from "./codecs.ts";
 import type { FilesContext, Origin } from "./context.ts";
-import { listFolder } from "./folder.ts";
+import { listFolder, noSuchPath } from "./folder.ts";
 import { modulePlaces, releaseRank } from "./places.ts";
 
 export interface ModuleRequest {
@@ -46,7 +46,7 @@ interface Place {
 
 /**
  * Finds modules by name; those that are nowhere are left out.
- * @throws MissingError when --modules names nothing; FormatError and others when it names a broken package
+ * @throws MissingError when --modules names nothing; FormatError for a pipe or device; FormatError and others when it names a broken package
  */
 export async function findModules(
   context: FilesContext,
@@ -77,7 +77,7 @@ async function* places(context: FilesContext, release: string | undefined): Asyn
   const { imageFlag, modulesFlag, dumpPath } = context.options;
   if (modulesFlag !== undefined) {
     if (context.kindOf(modulesFlag) === undefined) {
-      throw new MissingError(modulesFlag, "--modules takes a folder, a .ko, a .deb or an .rpm");
+      throw noSuchPath(modulesFlag, "--modules takes a folder, a .ko, a .deb or an .rpm");
     }
     yield* placesAt(context, modulesFlag, "flag", release);
     return;

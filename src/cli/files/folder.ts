@@ -1,6 +1,7 @@
 // Lists the files below a folder, with bounds: someone may say --modules /.
 import { type Dirent, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { FormatError, MissingError } from "../../bytes/errors.ts";
 
 export const FOLDER_LIMITS = { depth: 16, entries: 200_000 } as const;
 
@@ -40,6 +41,13 @@ export function listFolder(folder: string, limits: { depth: number; entries: num
     }
   }
   return { files, truncated };
+}
+
+/** What is wrong with a path that names neither a file nor a folder. */
+export function noSuchPath(path: string, supply: string): MissingError | FormatError {
+  return statSync(path, { throwIfNoEntry: false }) === undefined
+    ? new MissingError(path === "" ? "an empty path" : path, supply)
+    : new FormatError(path, "neither a file nor a folder");
 }
 
 /** "file", "folder" or undefined when there is neither; links are followed. */

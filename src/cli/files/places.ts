@@ -31,7 +31,8 @@ function isPlainName(release: string): boolean {
 }
 
 const IMAGE_FILE = /^(vmlinu[xz]|bzImage|kernel)([-.].*)?$/i;
-const NOT_IMAGE = /\.(ko|o|a|h|c|gdb|py|txt|cmd|map|sym|config|sha256|sig|hmac|gz\.asc|deb|rpm|md|json)$/i;
+const NOT_IMAGE =
+  /\.(ko|o|a|h|c|s|lds|cpp|rs|go|[cm]?[jt]sx?|sh|py|gdb|txt|log|html?|xml|ya?ml|conf|cmd|map|sym|config|patch|diff|sha256|sig|hmac|gz\.asc|deb|rpm|md|json)$/i;
 
 /** True for the file names that kernel images have: vmlinuz, vmlinuz-6.1.0, vmlinux.xz, bzImage, kernel-6.1. */
 export function isImageName(path: string): boolean {
