@@ -121,6 +121,13 @@ class Replay {
     return { slot: branch.slot, bytes };
   }
 
+  /** What a direct call leaves whose slot holds the function that does nothing. */
+  emptied(length: number): Uint8Array {
+    const out = new Uint8Array(length).fill(0x90);
+    mergeNops(out, length, this.context.state.nops);
+    return out;
+  }
+
   /** The slot behind a DIRECT_CALL entry, for words. */
   slotOf(i: number): SlotState | undefined {
     const built = this.context.space.readBuilt(this.table.instr[i], Math.max(6, this.table.length[i]));
@@ -214,8 +221,12 @@ export const applyAlternatives: Mechanism = (context) => {
         const bytes = replay.applied(i, built, Math.max(length, table.length[i]));
         if (bytes !== undefined) forms.push({ name: `replacement for ${featureName(table, i)}`, bytes });
         states.push(`${featureName(table, i)} ${replay.eligible(i) ? "applies" : "does not apply"}`);
-        if (table.directCall[i]) slot = replay.slotOf(i);
+        if (!table.directCall[i]) continue;
+        slot = replay.slotOf(i);
+        forms.push({ name: "NOPs, as for a slot with an empty function", bytes: replay.emptied(length) });
       }
+      // 5.13 to 6.7: native code by an alternative, in a call that is a paravirt site as well.
+      if (slot === undefined && built[0] === 0xff) slot = replay.slotOf(first);
       return {
         slot: slot ?? { name: featureName(table, first), value: states[0] ?? "" },
         reason: states.join("; "),

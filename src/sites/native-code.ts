@@ -24,3 +24,12 @@ export const NATIVE_OLD: Readonly<Record<string, readonly number[]>> = {
 };
 /** Slots that are jumped through (they do not return). */
 export const JUMPS = new Set(["cpu.iret", "cpu.usergs_sysret64", "cpu.usergs_sysret32", "cpu.irq_enable_sysexit"]);
+
+/** Inlined only while the slot holds the native function (native_patch(), 4.2 to 5.12). */
+export const NATIVE_LOCKS: Readonly<Record<string, { readonly function: string; readonly code: readonly number[] }>> = {
+  "lock.queued_spin_unlock": {
+    function: "__raw_callee_save___native_queued_spin_unlock",
+    code: [0xc6, 0x07, 0x00],
+  },
+  "lock.vcpu_is_preempted": { function: "__raw_callee_save___native_vcpu_is_preempted", code: [0x31, 0xc0] },
+};

@@ -7,7 +7,7 @@ import { fillNops } from "../x86/nops.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { decodeSavedIndirect } from "./indirect-call.ts";
 import { mechanismId } from "./mechanisms.ts";
-import { JUMPS, NATIVE, NATIVE_OLD } from "./native-code.ts";
+import { JUMPS, NATIVE, NATIVE_LOCKS, NATIVE_OLD } from "./native-code.ts";
 import { CLBR_ANY, PvTemplate, readPvSites } from "./pv-sites.ts";
 import { PvSlots } from "./pv-slots.ts";
 import { type LegalForm, SiteArrays } from "./site.ts";
@@ -130,23 +130,24 @@ export class ParavirtPatcher {
     return name;
   }
 
-  /** The native instructions that native_patch() inlines for the slot; undefined when it inlines none. */
-  private nativeCode(slot: KernelOffset): readonly number[] | undefined {
+  /**
+   * The native instructions that native_patch() inlines for the slot; undefined when it inlines none.
+   * @param ever also those that it inlines only while the slot holds the native function, which it may have done
+   */
+  private nativeCode(slot: KernelOffset, ever = false): readonly number[] | undefined {
     if (!this.native) return undefined;
     const member = this.member(slot);
-    const { state } = this.context;
-    const target = this.slots.value(slot)?.target;
-    if (member === "lock.queued_spin_unlock" && target !== undefined) {
-      if (target === state.symbol("__raw_callee_save___native_queued_spin_unlock")) return [0xc6, 0x07, 0x00];
-    } else if (member === "lock.vcpu_is_preempted" && target !== undefined) {
-      if (target === state.symbol("__raw_callee_save___native_vcpu_is_preempted")) return [0x31, 0xc0];
+    const locking = NATIVE_LOCKS[member];
+    if (locking !== undefined) {
+      const target = ever ? undefined : this.slots.value(slot)?.target;
+      if (ever || (target !== undefined && target === this.context.state.symbol(locking.function))) return locking.code;
     }
     return NATIVE[member] ?? (this.old ? NATIVE_OLD[member] : undefined);
   }
 
-  /** The native instructions for the slot, padded, where they fit. */
+  /** The native instructions that the slot's sites may hold, padded, where they fit. */
   nativeBytes(slot: KernelOffset, length: number): Uint8Array | undefined {
-    const code = this.nativeCode(slot);
+    const code = this.nativeCode(slot, true);
     return code === undefined || code.length > length ? undefined : this.pad(code, length);
   }
 
