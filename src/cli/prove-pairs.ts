@@ -92,7 +92,8 @@ function oneOfEach(sides: readonly LockSide[]): LockSide[] {
 }
 
 function functionEnd(kernel: Kernel, side: LockSide): PairEnd | undefined {
-  const address = kernel.find(side.function);
+  // The late side's functions are a module's where a module changed the slots.
+  const address = kernel.find(side.function) ?? kernel.allSymbols.lookup(side.function)?.address;
   return address && { address };
 }
 

@@ -70,9 +70,12 @@ export function affectedLocks(context: AffectedContext, odd: readonly LockSite[]
   for (const [lock, found] of operations) {
     const takers = found.filter((each) => takes(each.role));
     const releasers = found.filter((each) => each.role === "unlock");
-    const pair = takers
+    const pairs = takers
       .flatMap((taken) => releasers.map((released) => ({ taken, released })))
-      .find(({ taken, released }) => context.conflict(taken.implementation, released.implementation));
+      .filter(({ taken, released }) => context.conflict(taken.implementation, released.implementation));
+    // Where each side conflicts with the other's, the one in which a CPU waits tells what went wrong.
+    const waitsIn = functionsWaitedIn(context, lock);
+    const pair = pairs.find(({ taken }) => waitsIn.has(taken.implementation.code)) ?? pairs[0];
     if (pair === undefined) continue;
     const { taken, released } = pair;
     // The odd releases first: they are what is wrong.
@@ -84,6 +87,12 @@ export function affectedLocks(context: AffectedContext, odd: readonly LockSite[]
     if (fact !== undefined) out.push(fact);
   }
   return out.sort((a, b) => Number(b.stuck) - Number(a.stuck));
+}
+
+/** Names of the functions that CPUs which wait for the lock are in. */
+function functionsWaitedIn(context: AffectedContext, lock: bigint): Set<string> {
+  const frames = context.waits.filter((wait) => wait.lock === lock).flatMap((wait) => wait.frames);
+  return new Set(frames.map(({ symbol }) => symbol.replace(/(\+0x[0-9a-f]+)?( \[.*)?$/, "")));
 }
 
 function functionAround(kernel: Kernel, at: KernelOffset): Around | undefined {
