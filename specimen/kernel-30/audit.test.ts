@@ -56,3 +56,17 @@ test("a changed stub of the hypercall page, and nothing else of it, is foreign",
   const stub = specimen.truth.symbols.get("hypercall_page")! + 29n * 32n;
   expect(findings.map((f) => [f.id, BigInt(f.address), f.length])).toEqual([["text.foreign", stub + 1n, 1]]);
 });
+
+test.each([{ variant: "hung" }, { variant: "healthy" }, { variant: "both-xen" }] as const)(
+  "%j without an image: what memory tells of the lock sites",
+  (options) => {
+    const specimen = makeBugSpecimen(options);
+    const kernel = openKernel(openDump(new BufferSource("dump", specimen.dump)));
+    const { objects } = auditDump(kernel, { core: undefined, module: () => undefined });
+    const stale = options.variant === "hung" ? [...specimen.truth.lockSites] : [];
+    const inCore = stale.filter(([key]) => key.startsWith("vmlinux ")).reduce((sum, [, count]) => sum + count, 0);
+    const findings = objects.flatMap((each) => each.findings);
+    expect(findings.map((each) => each.id)).toEqual(new Array(inCore).fill("site.stale"));
+    expect(inCore > 0).toBe(options.variant === "hung");
+  },
+);

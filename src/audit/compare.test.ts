@@ -44,9 +44,21 @@ test.each([
     { sitesOnly: true },
     { bytes: 2, built: 0, patched: 1, runs: [[2, 1]] },
   ],
+  [
+    "sites only, one of them recovered from what it became",
+    [1, 0x66, 0x90, 9, 9, 9, 7, 8],
+    { sitesOnly: true, built: BUILT },
+    { bytes: 2, built: 0, patched: 2, runs: [[3, 1]] },
+  ],
+  [
+    "sites only, with a gap",
+    [1, 0x66, 0, 0, 5, 6, 7, 8],
+    { sitesOnly: true, gaps: [[2, 2]] as [number, number][] },
+    { bytes: 2, built: 0, patched: 1, absent: 1, runs: [] },
+  ],
 ])("%s", (_name, found, options, expected) => {
   // Without an image the text found stands in for the built one.
-  const built = "sitesOnly" in options ? found : BUILT;
+  const built = "sitesOnly" in options && !("built" in options) ? found : BUILT;
   expect(compare(built, found, options)).toMatchObject({ bytes: 8, ...expected });
 });
 

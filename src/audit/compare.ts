@@ -34,29 +34,30 @@ export function compareRegion(
   sitesOnly = false,
 ): MismatchRun[] {
   const runs: MismatchRun[] = [];
+  // There is no built layer to be like: without one only what a mechanism wrote is counted.
+  const into = sitesOnly ? { ...counts, byMechanism: new Float64Array(counts.byMechanism.length) } : counts;
   let at = 0;
   for (const gap of absent) {
-    comparePart(region, found, at, gap.offset, counts, runs);
-    counts.absent += gap.length;
+    comparePart(region, found, at, gap.offset, into, runs);
+    into.absent += gap.length;
     at = gap.offset + gap.length;
   }
-  comparePart(region, found, at, found.length, counts, runs);
-  if (sitesOnly) {
-    // built = found here, so all that agrees was counted as built; what no mechanism wrote was not checked at all.
-    let credited = 0;
-    for (let i = 0; i < region.credit.length; i++) {
-      if (region.credit[i] === 0 || region.credit[i] === UNJUDGED) continue;
-      credited++;
-      if (found[i] === region.intended[i]) counts.byMechanism[region.credit[i]]++;
-    }
-    const differing = runs.reduce((sum, run) => sum + run.length, 0);
-    counts.built = 0;
-    counts.absent = 0;
-    counts.patched += credited - differing;
-    counts.bytes += credited;
+  comparePart(region, found, at, found.length, into, runs);
+  if (!sitesOnly) {
+    counts.bytes += found.length;
     return runs;
   }
-  counts.bytes += found.length;
+  let gap = 0;
+  for (let i = 0; i < region.credit.length; i++) {
+    if (region.credit[i] === 0 || region.credit[i] === UNJUDGED) continue;
+    counts.bytes++;
+    while (gap < absent.length && absent[gap].offset + absent[gap].length <= i) gap++;
+    if (gap < absent.length && i >= absent[gap].offset) counts.absent++;
+    else if (found[i] === region.intended[i]) {
+      counts.patched++;
+      counts.byMechanism[region.credit[i]]++;
+    }
+  }
   return runs;
 }
 

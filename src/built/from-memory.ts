@@ -1,10 +1,11 @@
 // What can still be checked without an image: the tables that the kernel keeps after boot (jump labels, static calls, ftrace
-// records) tell their sites and what these must hold. The text found stands in for the built one, so that only the
+// records) and calls of lock functions tell their sites and what these must hold. The text found stands in for the built one, so that only the
 // bytes of those sites can differ; all others are not checked, and the account says so.
 import { type KernelOffset, toKernelOffset, virtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { type KernelModule, MAX_REGION } from "../kernel/modules.ts";
 import type { BuiltObject, BuiltSection } from "./object.ts";
+import { recoverLockCalls } from "./recovered-calls.ts";
 
 const MAX_TABLE = 16 << 20;
 
@@ -19,8 +20,10 @@ class MemoryObject implements BuiltObject {
     readonly text: readonly BuiltSection[],
     tables: readonly BuiltSection[],
     private readonly range: (start: string, stop: string) => BuiltSection | undefined,
+    calls?: BuiltSection,
   ) {
     for (const table of [...tables, ...text]) this.sections.set(table.name, table);
+    if (calls !== undefined) this.sections.set(".parainstructions", calls);
   }
 
   sectionNames(): readonly string[] {
@@ -60,14 +63,16 @@ export function coreFromMemory(kernel: Kernel): BuiltObject | undefined {
   if (text === undefined) return undefined;
   const initStart = kernel.find("__init_begin");
   const initEnd = kernel.find("__init_end");
-  return new MemoryObject("vmlinux", kernel.dump.path, [text], [], (first, last) => {
+  const calls = recoverLockCalls(kernel, text);
+  const range = (first: string, last: string): BuiltSection | undefined => {
     const from = kernel.find(first);
     const to = kernel.find(last);
     if (from === undefined || to === undefined || to <= from || to - from > BigInt(MAX_TABLE)) return undefined;
     const freed =
       kernel.initFreed && initStart !== undefined && initEnd !== undefined && from >= initStart && from < initEnd;
     return freed ? undefined : readSection(kernel, first, from, Number(to - from), false);
-  });
+  };
+  return new MemoryObject("vmlinux", kernel.dump.path, [calls?.text ?? text], [], range, calls?.table);
 }
 
 /** A module out of the dump alone, with the tables that struct module points to. */
@@ -83,15 +88,17 @@ export function moduleFromMemory(kernel: Kernel, module: KernelModule): BuiltObj
     const section = readSection(kernel, name, s.pointer(module.address, type, pointer), size, false);
     return section === undefined ? [] : [section];
   };
+  const calls = recoverLockCalls(kernel, text);
   const jumpEntry = kernel.types.sizeOf("struct jump_entry") ?? 16;
   return new MemoryObject(
     module.name,
     kernel.dump.path,
-    [text],
+    [calls?.text ?? text],
     [
       ...table("__jump_table", "jump_entries", "num_jump_entries", jumpEntry),
       ...table(".static_call_sites", "static_call_sites", "num_static_call_sites", 8),
     ],
     () => undefined,
+    calls?.table,
   );
 }
