@@ -27,7 +27,7 @@ export interface MatrixCallbacks {
 }
 
 export interface MatrixSettings {
-  /** Delete each dump that this run makes; one from the cache stays. */
+  /** Delete each dump that this run makes and that passes; one from the cache stays. */
   readonly discard: boolean;
   /** Faults put into each dump; 0 for none. */
   readonly faults: number;
@@ -87,7 +87,9 @@ async function runRow(
       const result = await diagnoseOne(dump, file, { name, release: kernel.release, guest, mitigations });
       results.push(faults > 0 ? await withFaults(dump, file, result, faults) : result);
     }
-    if (discard && !present) rmSync(dump.folder, { recursive: true, force: true });
+    // A dump that does not pass is what one wants to look at.
+    if (discard && !present && results.every(({ outcome }) => outcome === "pass"))
+      rmSync(dump.folder, { recursive: true, force: true });
   } catch (error) {
     if (!(error instanceof LabError)) throw error;
     const outcome = error instanceof UnavailableError ? "unavailable" : "error";
