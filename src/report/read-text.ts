@@ -7,21 +7,22 @@ import type { Paint } from "./paint.ts";
 export function readText(result: ReadResult, paint: Paint): string {
   const name = result.symbol === "" ? "" : `  ${result.symbol}`;
   const physical = result.physical === null ? "" : paint.dim(`  physical ${bare(result.physical)}`);
-  const lines = [`${paint.bold(bare(result.address))}${name}${physical}`];
-  if (result.type !== null) lines.push(...typeLines(result.type, paint));
-  else {
-    const entries = [
-      ...result.rows.map(({ address, bytes, ascii }) => ({ address, text: `  ${bare(address)}: ${bytes}  ${ascii}` })),
-      ...result.absent.map(({ address, length, reason }) => ({
-        address,
-        text: paint.yellow(`  ${bare(address)}: ${counted(length, "byte")} not in the dump: ${reason}`),
-      })),
-    ];
-    // Addresses are of one length, so that their text sorts as they do; a gap is told before the row that it ends in.
-    entries.sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
-    lines.push(...entries.map(({ text }) => text));
-  }
+  const head = `${paint.bold(bare(result.address))}${name}${physical}`;
+  const lines = [head, ...(result.type === null ? rowLines(result, paint) : typeLines(result.type, paint))];
   return `${lines.join("\n")}\n`;
+}
+
+function rowLines(result: ReadResult, paint: Paint): string[] {
+  const entries = [
+    ...result.rows.map(({ address, bytes, ascii }) => ({ address, text: `  ${bare(address)}: ${bytes}  ${ascii}` })),
+    ...result.absent.map(({ address, length, reason }) => ({
+      address,
+      text: paint.yellow(`  ${bare(address)}: ${counted(length, "byte")} not in the dump: ${reason}`),
+    })),
+  ];
+  // Addresses are of one length, so that their text sorts as they do; a gap is told before the row that it ends in.
+  entries.sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
+  return entries.map(({ text }) => text);
 }
 
 function typeLines(type: NonNullable<ReadResult["type"]>, paint: Paint): string[] {

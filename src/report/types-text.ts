@@ -14,7 +14,7 @@ export function typesText(result: TypesResult, paint: Paint): string {
     const width = Math.max(0, ...type.enumerators.map(({ name }) => name.length));
     for (const { name, value } of type.enumerators) lines.push(`  ${name.padEnd(width)} = ${value}`);
   }
-  lines.push(...result.names);
+  for (const name of result.names) lines.push(name);
   if (result.leftOut > 0) lines.push(`… ${counted(result.leftOut, "more name", "more names")}; --limit 0 shows all`);
   return `${lines.join("\n")}\n`;
 }
