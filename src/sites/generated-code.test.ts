@@ -17,7 +17,7 @@ describe("ftrace trampolines", () => {
     Uint8Array.of(...hex(`57 48 8b 15 0b 00 00 00 ${call} 5f`), ...hex(tail), ...hex("00 00 20 84 ff ff ff ff"));
   const size = 14 + 5 + 8;
 
-  function world(bytes: Uint8Array, features: readonly number[] = []): FakeKernel {
+  function world(bytes: Uint8Array, features: readonly number[] = [], enabled = true): FakeKernel {
     const kernel = fakeKernel({
       types: FTRACE_TYPES,
       features,
@@ -29,11 +29,13 @@ describe("ftrace trampolines", () => {
         ftrace_caller_end: CALLER + 14,
         function_trace_call: TRACER,
         ftrace_ops_assist_func: TRACER + 0x100,
+        ftrace_stub: TRACER + 0x200,
         my_ops: opsAt(0),
         __x86_return_thunk: 0x1200000,
       },
     });
-    putFtrace(kernel, [], [{ func: TRACER, trampoline: TRAMPOLINE, trampolineSize: size }]);
+    const own = enabled ? { func: TRACER, flags: 1 } : { func: 0x1100200, flags: 0 };
+    putFtrace(kernel, [], [{ ...own, trampoline: TRAMPOLINE, trampolineSize: size }]);
     kernel.memory.put(at(CALLER), hex(template)).put(at(TRAMPOLINE), bytes);
     return kernel;
   }
@@ -55,6 +57,15 @@ describe("ftrace trampolines", () => {
   ])("%s", (_what, bytes, problem) => {
     const [found] = kinds(world(bytes), "ftrace-trampoline");
     expect(found).toMatchObject({ owner: "my_ops (function_trace_call)", size, checked: true });
+    expect(found.problem).toBe(problem);
+  });
+
+  it.each([
+    ["its last tracer", call, undefined],
+    ["the middle of a function", "e8 f4 ff 0f fe", "+0x9 holds f4, f3 is expected"],
+  ])("of a tracer that is off calls %s", (_what, bytes, problem) => {
+    const [found] = kinds(world(copy(bytes, "c3 cc 00 00 00"), [], false), "ftrace-trampoline");
+    expect(found.owner).toBe("my_ops (ftrace_stub)");
     expect(found.problem).toBe(problem);
   });
 

@@ -10,6 +10,7 @@ import { branch32, CALL, INT3, JMP32, putI32, RET, rel32Target } from "../x86/en
 import { relocateReplacement } from "./alt-relocate.ts";
 import { nearestName } from "./context.ts";
 import { type Comparison, compareGenerated, type GeneratedCode } from "./generated-entry.ts";
+import { isCallable } from "./legal-call.ts";
 import { type PatchState, wantsRethunkAt } from "./patch-state.ts";
 
 /** No template is longer; a larger claim is not believed. */
@@ -130,7 +131,7 @@ function copyOf(
   const operand = template.opPointer - start;
   putI32(bytes, operand + 3, found.length - POINTER - (operand + 7));
   bytes.set(
-    branch32(CALL, at + template.call - start, tracerOf(state, ops, at, template, found)),
+    branch32(CALL, at + template.call - start, tracerOf(kernel, state, ops, at, template, found)),
     template.call - start,
   );
   let fill = size + 1;
@@ -144,8 +145,15 @@ function copyOf(
   return { bytes, fill };
 }
 
-/** ftrace_ops_get_func(): the ops' own function, or the one that does for it what it cannot (recursion, RCU). */
+/** FTRACE_OPS_FL_ENABLED */
+const ENABLED = 1;
+
+/**
+ * ftrace_ops_get_func(): the ops' own function, or the one that does for it what it cannot (recursion, RCU). Tracers keep
+ * the trampoline when they are switched off, and what it calls, though their function is ftrace_stub from then on.
+ */
 function tracerOf(
+  kernel: Kernel,
   state: PatchState,
   ops: FtraceOps,
   at: KernelOffset,
@@ -155,6 +163,7 @@ function tracerOf(
   const call = template.call - template.start;
   const held = rel32Target(found, call + 1, at + call + 5);
   const own = toKernelOffset(ops.func) ?? 0;
+  if ((ops.flags & ENABLED) === 0 && held >= 0 && held < 2 ** 31 && isCallable(kernel, held)) return held;
   const others = ["ftrace_ops_assist_func", "ftrace_ops_list_func", "arch_ftrace_ops_list_func"];
   return others.some((name) => state.symbol(name) === held) ? held : own;
 }
