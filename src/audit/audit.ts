@@ -87,8 +87,8 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
   };
   options.onObject?.("vmlinux", 0, count);
   const { core } = images;
-  if (core === undefined) {
-    const reason = images.coreProblem ?? "no image of this kernel was found";
+  if (core === undefined || kernel.lackingSymbols !== undefined) {
+    const reason = kernel.lackingSymbols ?? images.coreProblem ?? "no image of this kernel was found";
     auditPartly("vmlinux", reason, () => coreFromMemory(kernel));
   } else {
     audit("vmlinux", () => openCore(kernel, core));
@@ -114,8 +114,9 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
   return { objects, notChecked, unknown, generated, state, kaslrOffset, problems };
 }
 
-/** The built layer of the core for this boot. */
+/** The built layer of the core for this boot. @throws MissingError when the kernel's variables have no names */
 export function openCore(kernel: Kernel, image: KernelImage): BuiltCore {
+  if (kernel.lackingSymbols !== undefined) throw new NoImage(kernel.lackingSymbols);
   return new BuiltCore(image, {
     kaslrOffset: kaslrOffsetOf(kernel, image),
     symbols: kernel.symbols,
@@ -125,6 +126,7 @@ export function openCore(kernel: Kernel, image: KernelImage): BuiltCore {
 
 /** The built layer of a module. @throws MissingError, FormatError … when its file is missing or another build */
 export function openModule(kernel: Kernel, module: KernelModule, images: ImageSet, force = false): BuiltModule {
+  if (kernel.lackingSymbols !== undefined) throw new NoImage(kernel.lackingSymbols);
   const image = images.module(module);
   if (image === undefined) throw new NoImage(`no file of module ${module.name} was found`);
   const running = moduleBuildId(kernel, module);
@@ -136,6 +138,7 @@ export function openModule(kernel: Kernel, module: KernelModule, images: ImageSe
   return new BuiltModule(kernel, module, image);
 }
 
+/** What to compare with is not there, or cannot be used. */
 class NoImage extends PalimpsestError {
   readonly kind = "missing";
 }

@@ -8,6 +8,7 @@ import { type CoreSymbols, type GivenSymbols, readCoreSymbols } from "./core-sym
 
 const BANNER = fromKernelOffset(0x1800000);
 const FUNCTIONS = sampleSymbols(undefined, true).filter(({ type }) => /^[tT]$/.test(type));
+const PRINTK: FixtureSymbol = { name: "printk", type: "T", address: 0xffffffff81f00000n };
 const variable = (name: string, address: bigint): KernelSymbol => ({
   name,
   address: virtualAddress(address),
@@ -62,6 +63,25 @@ describe("the core's symbols", () => {
     );
     expect(() => read(FUNCTIONS, given(FUNCTIONS, fromKernelOffset(0x1900000)), problems)).toThrow("every variable");
     expect(problems[1]).toBe("the symbols of vmlinux are not used: no banner stands where they have linux_banner");
+  });
+
+  it("are functions and exports when there is no file either, and say what they lack", () => {
+    const memory = new FakeMemory().text(BANNER, "Linux version 3.0.1 (me@here) #1");
+    const fixture = buildKallsyms({ era: "3.0", symbols: [...FUNCTIONS, PRINTK] });
+    // one export that kallsyms knows and one that it does not, behind kallsyms' own tables
+    const exports = new Uint8Array(64);
+    const view = new DataView(exports.buffer);
+    const padding = new Uint8Array(-fixture.bytes.length & 7);
+    const at = fixture.base + BigInt(fixture.bytes.length + padding.length);
+    [PRINTK.address, at + 40n, at + 24n, at + 47n].forEach((value, i) => {
+      view.setBigUint64(i * 8, value, true);
+    });
+    exports.set(new TextEncoder().encode("\0printk\0pv_lock_ops\0"), 39);
+    memory.put(fixture.base, Uint8Array.of(...fixture.bytes, ...padding, ...exports));
+    const image = { start: virtualAddress(fixture.base), length: Number(at - fixture.base) + exports.length };
+    const { table, lacking } = readCoreSymbols({ memory, image, evidence: "test" }, undefined, undefined, []);
+    expect(lacking).toMatch(/^kallsyms has no variables .*; give the vmlinux of this build/);
+    expect([table.lookup("printk")?.type, table.lookup("pv_lock_ops")?.type]).toEqual(["T", "D"]);
   });
 
   it("are those of a vmlinux by its banner when there is no kallsyms at all", () => {

@@ -3,6 +3,9 @@
 import type { VirtualAddress } from "../bytes/brand.ts";
 import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { VirtualMemory } from "../memory/types.ts";
+import { arraySymbolTable } from "../symbols/array-symbols.ts";
+import { combineSymbols } from "../symbols/combine.ts";
+import { findVariables } from "../symbols/exported-variables.ts";
 import { findKallsyms } from "../symbols/find-kallsyms.ts";
 import { type Kallsyms, kallsymsFromVmcoreinfo, readKallsyms } from "../symbols/kallsyms.ts";
 import type { SymbolTable } from "../symbols/types.ts";
@@ -19,6 +22,8 @@ export interface GivenSymbols {
 export interface CoreSymbols {
   readonly table: SymbolTable;
   readonly evidence: readonly string[];
+  /** Set when most variables have no name: why, and what would supply them. */
+  readonly lacking?: string;
 }
 
 /** The kernel image in memory is searched in full only when VMCOREINFO does not tell where kallsyms lies. */
@@ -54,7 +59,18 @@ export function readCoreSymbols(
     );
   }
   if (own.lookup("modules") === undefined && own.lookup("init_task") === undefined) {
-    throw new MissingError("every variable in this kernel's kallsyms (built without CONFIG_KALLSYMS_ALL)", SUPPLY);
+    const { memory } = space;
+    const read = (at: VirtualAddress, length: number) => memory.tryRead(at, length);
+    const found = findVariables(imageBytes(space), space.image.start, own, read);
+    const lacking = "kallsyms has no variables (built without CONFIG_KALLSYMS_ALL)";
+    if (!found.some(({ name }) => name !== "linux_banner")) {
+      throw new MissingError("every variable in this kernel's kallsyms (built without CONFIG_KALLSYMS_ALL)", SUPPLY);
+    }
+    return {
+      table: combineSymbols(own, [arraySymbolTable(found)]),
+      evidence: [`kallsyms: ${own.count} functions; ${found.length} variables are named by the table of exports`],
+      lacking: `${lacking}; ${SUPPLY}`,
+    };
   }
   return { table: own, evidence: [`kallsyms: ${own.count} symbols, addresses ${own.encoding}`] };
 }
@@ -73,10 +89,14 @@ function ownSymbols(
       problems.push(`kallsyms where VMCOREINFO says: ${error.message}; searched for instead`);
     }
   }
+  const found = findKallsyms(imageBytes({ memory, image }), image.start);
+  return found && readKallsyms(memory, found);
+}
+
+function imageBytes({ memory, image }: Pick<AddressSpace, "memory" | "image">): Uint8Array {
   const bytes = new Uint8Array(Math.min(image.length, MAX_IMAGE));
   memory.readPresent(image.start, bytes, () => {});
-  const found = findKallsyms(bytes, image.start);
-  return found && readKallsyms(memory, found);
+  return bytes;
 }
 
 /** Whether a table is of the build in the dump: its banner stands where it says, and functions where kallsyms says. */

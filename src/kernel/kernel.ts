@@ -21,6 +21,8 @@ export interface Kernel {
   readonly buildId: string | undefined;
   /** kallsyms of the core. */
   readonly symbols: SymbolTable;
+  /** Set when most of the kernel's variables have no name here: why. What follows from them cannot be judged. */
+  readonly lackingSymbols?: string;
   /** Layouts: BTF, DWARF or a known shape. */
   readonly types: TypeTable;
   readonly structures: Structures;

@@ -56,6 +56,7 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     version,
     buildId,
     symbols,
+    lackingSymbols: core.lacking,
     types,
     structures,
     modules,

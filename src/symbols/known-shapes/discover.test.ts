@@ -97,6 +97,11 @@ describe("pv_*_ops", () => {
       "read_pmc usergs_sysret64 usergs_sysret32 iret",
     );
     expect(with_(["native_read_pmc"])).toBeUndefined();
+    // another variable of pointers behind the padding, where no symbol tells the structure's end
+    const behind = ["", "", "swiotlb_map_page", "swiotlb_unmap_page"];
+    expect(with_(["native_read_pmc", "native_usergs_sysret64", "native_iret", ...behind])).toBe(
+      "read_pmc usergs_sysret64 iret",
+    );
     expect(align([], ["patch"])).toBeUndefined();
   });
 });

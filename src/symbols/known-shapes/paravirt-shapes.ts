@@ -58,6 +58,8 @@ const EITHER: Readonly<Record<string, string>> = { read_msr_safe: "read_msr", wr
 const SHARED = /^_*paravirt_(nop|ident_32|ident_64)$|^__raw_callee_save.*paravirt_nop$/;
 const PREFIX = /^(__raw_callee_save_+)?_*(native|xen|kvm|hyperv|hv|vmi|paravirt|ticket|pv|tboot)_/;
 const MAX_SLOTS = 64;
+/** MODULES_VADDR before KASLR: only a module's function may lie there. */
+const MODULES_START = 0xffffffffa0000000n;
 /** What a rare member must be better by. */
 const RARE = 0.05;
 
@@ -75,8 +77,10 @@ export function discoverParavirt({ reader, symbols }: ShapeContext): Discovered 
     const slots: (string | undefined)[] = [];
     for (let at = 0; at < view.byteLength; at += 8) {
       const value = view.getBigUint64(at, true);
-      if (value !== 0n && !isKernelAddress(value)) break;
-      slots.push(value === 0n ? "" : functionAt(symbols, value));
+      const name = value === 0n ? "" : functionAt(symbols, value);
+      // What lies behind the structure has no symbol of its own where kallsyms has functions only.
+      if (name === undefined && !mayBeFunction(symbols, value)) break;
+      slots.push(name);
     }
     const best = lists
       .map((list) => align(slots, list))
@@ -98,6 +102,14 @@ function functionAt(symbols: ShapeContext["symbols"], address: bigint): string |
   return names.find((name) => PREFIX.test(name)) ?? names[0];
 }
 
+function mayBeFunction(symbols: ShapeContext["symbols"], address: bigint): boolean {
+  const start = symbolAddress(symbols, "_stext");
+  const end = symbolAddress(symbols, "_etext");
+  return start === undefined || end === undefined
+    ? isKernelAddress(address)
+    : (address >= start && address < end) || (address >= MODULES_START && isKernelAddress(address));
+}
+
 interface Alignment {
   readonly names: readonly string[];
   readonly score: number;
@@ -105,8 +117,8 @@ interface Alignment {
 }
 
 /**
- * The members that best explain the slots, in order, all obligatory ones among them; slots behind the last member must
- * be NULL (padding).
+ * The members that best explain the slots, in order, all obligatory ones among them; the slot behind the last member must
+ * be NULL (padding), what follows may belong to another variable.
  * @param slots names of the functions in them; "" for NULL, undefined for a function without a name
  */
 export function align(slots: readonly (string | undefined)[], list: readonly string[]): Alignment | undefined {
@@ -137,8 +149,8 @@ export function align(slots: readonly (string | undefined)[], list: readonly str
   let length = -1;
   for (let i = slots.length; i > 0; i--) {
     const score = best[i * width + members.length];
+    if (i < slots.length && slots[i] !== "") continue;
     if (score > Number.NEGATIVE_INFINITY && (length < 0 || score > best[length * width + members.length])) length = i;
-    if (slots[i - 1] !== "") break;
   }
   if (length < 0) return undefined;
   const score = best[length * width + members.length];
