@@ -1,109 +1,137 @@
-// `diagnose` proves by itself what the dump's sites pair up: for each implementation that takes a mixed lock and each that
-// releases it, one representative site of either side.
+// `diagnose` proves by itself what the dump's sites pair up: for each implementation that takes a lock and each that releases
+// one, a representative of either side, in every order on up to two CPUs.
 import type { DumpAudit } from "../audit/audit.ts";
-import { siteLengthAt } from "../audit/site-index.ts";
-import { toKernelOffset, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import { formatAddress, fromKernelOffset } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
-import type { HangLockPair, LockMixed, LockSide } from "../findings/types.ts";
+import type { PairProof } from "../findings/pair-proof.ts";
+import type { HangLockPair } from "../findings/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { type PairEnd, proveFromDump } from "../prove/from-dump.ts";
+import { Implementations } from "../locks/implementation.ts";
+import { lockSitesOf } from "../locks/lock-sites.ts";
+import { nameAt } from "../locks/site-facts.ts";
+import { readLockSlots } from "../locks/slots.ts";
+import { type DumpProof, proveFromDump } from "../prove/from-dump.ts";
+import { type SitePair, sitePairs } from "../prove/site-pairs.ts";
+import type { Preset } from "../prove/types.ts";
+import { lockPrefixes } from "./lock-prefixes.ts";
+
+/** Which pairs `diagnose` proves. */
+export const PROVE_CHOICES = ["all", "mixed", "none"] as const;
+export type ProveChoice = (typeof PROVE_CHOICES)[number];
 
 const CPUS = 2;
-const ROUNDS = 3;
+/** What goes wrong with a mixed pair may show in the third round only; a matching one is the kernel's own code. */
+const ROUNDS = { mixed: 3, matching: 2 };
 /** A diagnosis must not wait for a proof that does not end. */
-const BOUNDS = { states: 2_000_000, seconds: 10, memoryBytes: 512 * 2 ** 20 };
+const BOUNDS = {
+  mixed: { states: 2_000_000, seconds: 10, memoryBytes: 512 * 2 ** 20 },
+  matching: { states: 500_000, seconds: 3, memoryBytes: 256 * 2 ** 20 },
+};
+/** Most pairs have some hundred states: then looking ahead costs more than it saves. */
+const PLAIN_STATES = 5000;
 const SHOWN_STEPS = 6;
 
 export interface ProvedPairs {
+  readonly proofs: readonly PairProof[];
   readonly findings: readonly HangLockPair[];
-  /** what was proved safe or could not be proved, one sentence each */
+  /** what could not be proved, one sentence each */
   readonly notes: readonly string[];
 }
 
-/** Proves the pairs of a mixed lock. */
-export function provePairs(kernel: Kernel, audit: DumpAudit, mixed: LockMixed): ProvedPairs {
+/** Proves the pairs that the sites of this dump form. */
+export function provePairs(kernel: Kernel, audit: DumpAudit, choice: ProveChoice): ProvedPairs {
+  const proofs: PairProof[] = [];
   const findings: HangLockPair[] = [];
   const notes: string[] = [];
-  for (const taker of oneOfEach(mixed.takers)) {
-    for (const releaser of oneOfEach(mixed.releasers)) {
-      if (taker.family === releaser.family) continue;
-      const lock = functionEnd(kernel, taker);
-      const unlock = siteEnd(audit, releaser) ?? functionEnd(kernel, releaser);
-      if (lock === undefined || unlock === undefined) continue;
-      try {
-        const { proof, states } = proveFromDump(
-          kernel,
-          { lock, unlock, cpus: CPUS, rounds: ROUNDS, model: "tso" },
-          { bounds: BOUNDS },
-        );
-        const { verdict, witness } = proof;
-        const pair = `${taker.function} with ${releaser.function}`;
-        if (verdict === "safe" || verdict === "not-proven" || verdict === "unsupported") {
-          notes.push(`${pair}: ${verdict}${proof.reason === undefined ? "" : ` (${proof.reason})`}`);
-          continue;
-        }
-        const place = releaser.places[0];
-        findings.push({
-          id: "hang.lock-pair",
-          severity: "error",
-          address: place?.address ?? mixed.address,
-          length: unlock.length ?? 1,
-          object: mixed.object,
-          symbol: place?.symbol ?? mixed.symbol,
-          title: `${taker.function} and ${releaser.function} on one lock: ${verdict}, proved on their instructions`,
-          notes: [
-            `${proof.reason ?? verdict}; ${proof.cpus} CPU${proof.cpus === 1 ? "" : "s"}, ${states} states in every order of x86-TSO.`,
-            `palimpsest prove DUMP ${taker.function} ${place?.symbol.replace(/^(\S+) \[(\w+)\]$/, "$2:$1") ?? releaser.function} shows the whole witness.`,
-          ],
-          verdict,
-          lock: taker.function,
-          unlock: releaser.function,
-          cpus: proof.cpus,
-          rounds: ROUNDS,
-          states,
-          witness: (witness?.steps ?? [])
-            .slice(-SHOWN_STEPS)
-            .map(
-              (step) =>
-                `CPU ${step.cpu}  ${step.symbol ?? step.address}  ${step.instruction}` +
-                (step.lockAfter === undefined || step.lockAfter === step.lockBefore
-                  ? ""
-                  : `  lock ${step.lockBefore} → ${step.lockAfter} ${step.lock ?? ""}`),
-            ),
-        });
-      } catch (error) {
-        if (!(error instanceof PalimpsestError)) throw error;
-        notes.push(`${taker.function} with ${releaser.function} could not be run: ${error.message}`);
-      }
+  if (choice === "none") return { proofs, findings, notes };
+  const implementations = new Implementations(kernel);
+  const slots = readLockSlots(kernel, implementations);
+  if (slots.length === 0) return { proofs, findings, notes };
+  const sites = audit.objects.flatMap((object) => lockSitesOf(kernel, object, slots, implementations));
+  const presets = audit.state.uniproc ? lockPrefixes(audit) : [];
+  for (const pair of sitePairs(kernel, sites)) {
+    if (choice === "mixed" && !pair.mixed) continue;
+    try {
+      const { proof, finding } = provePair(kernel, pair, presets);
+      proofs.push(proof);
+      if (finding !== undefined) findings.push(finding);
+    } catch (error) {
+      if (!(error instanceof PalimpsestError)) throw error;
+      notes.push(`${pair.lock.name} with ${pair.unlock.name} could not be run: ${error.message}`);
     }
   }
-  return { findings, notes };
+  return { proofs, findings, notes };
 }
 
-/** One side a family: the one with the most sites, no trylocks (they do not wait). */
-function oneOfEach(sides: readonly LockSide[]): LockSide[] {
-  const best = new Map<string, LockSide>();
-  for (const side of sides) {
-    if (/trylock/.test(side.function)) continue;
-    const known = best.get(side.family);
-    if (known === undefined || side.sites > known.sites) best.set(side.family, side);
-  }
-  return [...best.values()];
+function provePair(
+  kernel: Kernel,
+  pair: SitePair,
+  presets: readonly Preset[],
+): { proof: PairProof; finding: HangLockPair | undefined } {
+  const { lock, unlock, mixed } = pair;
+  const rounds = mixed ? ROUNDS.mixed : ROUNDS.matching;
+  const bounds = mixed ? BOUNDS.mixed : BOUNDS.matching;
+  const question = { lock: lock.end, unlock: unlock.end, cpus: CPUS, rounds, model: "tso", presets } as const;
+  const small = { ...bounds, states: PLAIN_STATES };
+  let answer = proveFromDump(kernel, question, { bounds: small, plain: true });
+  if (answer.proof.bound?.name === "states") answer = proveFromDump(kernel, question, { bounds });
+  const { proof, states, seconds } = answer;
+  const { verdict } = proof;
+  const bound = proof.bound === undefined ? null : `bound ${proof.bound.name} ${proof.bound.value}`;
+  return {
+    proof: {
+      families: [lock.family, unlock.family],
+      lock: lock.name,
+      unlock: unlock.name,
+      sites: [lock.sites, unlock.sites],
+      verdict,
+      reason: proof.reason ?? bound,
+      cpus: proof.cpus,
+      rounds,
+      states,
+      seconds,
+    },
+    finding:
+      verdict === "safe" || verdict === "not-proven" || verdict === "unsupported" || !(mixed || pair.matching)
+        ? undefined
+        : findingOf(kernel, pair, answer, verdict, rounds),
+  };
 }
 
-function functionEnd(kernel: Kernel, side: LockSide): PairEnd | undefined {
-  // The late side's functions are a module's where a module changed the slots.
-  const address = kernel.find(side.function) ?? kernel.allSymbols.lookup(side.function)?.address;
-  return address && { address };
-}
-
-/** The first place of the side as an inlined site. */
-function siteEnd(audit: DumpAudit, side: LockSide): PairEnd | undefined {
-  const place = side.places[0];
-  if (place === undefined) return undefined;
-  const address: VirtualAddress = virtualAddress(BigInt(place.address));
-  const offset = toKernelOffset(address);
-  if (offset === undefined) return undefined;
-  const length = siteLengthAt(audit.objects, offset);
-  return length === undefined ? undefined : { address, length };
+function findingOf(
+  kernel: Kernel,
+  { lock, unlock, mixed }: SitePair,
+  { proof, states }: DumpProof,
+  verdict: HangLockPair["verdict"],
+  rounds: number,
+): HangLockPair {
+  const cpus = `${proof.cpus} CPU${proof.cpus === 1 ? "" : "s"}`;
+  return {
+    id: "hang.lock-pair",
+    severity: mixed ? "error" : "warning",
+    address: formatAddress(fromKernelOffset(unlock.first.at)),
+    length: unlock.first.length,
+    object: unlock.first.object,
+    symbol: nameAt(kernel, unlock.first.at),
+    title: `${lock.code} and ${unlock.code} on one lock: ${verdict}, proved on their instructions`,
+    notes: [
+      `${proof.reason ?? verdict}; ${cpus}, ${states} states in every order of x86-TSO.`,
+      `palimpsest prove DUMP ${lock.where} ${unlock.where} shows the whole witness.`,
+    ],
+    verdict,
+    lock: lock.code,
+    unlock: unlock.code,
+    cpus: proof.cpus,
+    rounds,
+    states,
+    witness: (proof.witness?.steps ?? [])
+      .slice(-SHOWN_STEPS)
+      .map(
+        (step) =>
+          `CPU ${step.cpu}  ${step.symbol ?? step.address}  ${step.instruction}` +
+          (step.lockAfter === undefined || step.lockAfter === step.lockBefore
+            ? ""
+            : `  lock ${step.lockBefore} → ${step.lockAfter} ${step.lock ?? ""}`),
+      ),
+  };
 }

@@ -2,6 +2,7 @@
 // names are part of the command line's contract (docs/architecture.md).
 import type { GeneratedAccount, GeneratedFact } from "./generated-results.ts";
 import type { LivepatchFact } from "./livepatch-results.ts";
+import type { PairProof } from "./pair-proof.ts";
 import type { ParavirtFacts } from "./paravirt-results.ts";
 import type { Finding } from "./types.ts";
 
@@ -118,6 +119,8 @@ export interface AuditResult {
 
 export interface DiagnoseResult extends AuditResult {
   readonly schema: "palimpsest/diagnose/1";
+  /** The lock and unlock code that the dump's sites pair up, run in every order. */
+  readonly proofs: readonly PairProof[];
 }
 
 export interface DisassembledLine {

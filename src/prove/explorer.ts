@@ -47,6 +47,11 @@ export interface ExploreOptions {
   isGoodEnd?(model: Model, row: Int32Array): boolean;
   /** Cells known to be shared, from an earlier exploration of the same system. */
   readonly shared?: readonly bigint[];
+  /**
+   * For systems that are small anyway: keeps every register instead of looking ahead what the code can still read, and walks
+   * nowhere first. Less work before the first state, more states.
+   */
+  readonly plain?: boolean;
   /** Go on after a state with two holders (litmus tests and the verdict on the rest); default false. */
   readonly keepGoing?: boolean;
 }
@@ -63,8 +68,8 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
   const bounds = { ...DEFAULT_BOUNDS, ...options.bounds };
   const shared = new Set([...sharedFromTheStart(system), ...(options.shared ?? [])]);
   const start = performance.now();
-  let context = codeContext(system);
-  let warm = false;
+  let context = codeContext(system, !options.plain);
+  let warm = options.plain === true;
   for (;;) {
     const model = new Model(system, [...shared], bounds, context);
     try {

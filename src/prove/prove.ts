@@ -10,7 +10,7 @@ import { shortestSchedule } from "./schedule.ts";
 import type { LockWord, Proof, System, Verdict, Witness } from "./types.ts";
 import { describeEnd, describeHang, hexBytes, lockBytes, moveName, Narrator } from "./witness.ts";
 
-export type ProveOptions = Pick<ExploreOptions, "bounds" | "onProgress">;
+export type ProveOptions = Pick<ExploreOptions, "bounds" | "onProgress" | "plain">;
 
 /** Does the word say that nobody has the lock? */
 export function isFree(lock: LockWord, bytes: Uint8Array, initial: Uint8Array): boolean {

@@ -2,11 +2,13 @@
 // witness that --replay runs again.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { makeBugSpecimen } from "../../specimen/index.ts";
 import type { ProveResult } from "../../src/findings/prove-results.ts";
+import type { DiagnoseResult } from "../../src/findings/results.ts";
 import { palimpsest, temporaryFolder } from "./support.ts";
 
+vi.setConfig({ testTimeout: 30_000 });
 const folder = temporaryFolder();
 const at = (...names: string[]) => join(folder.path, ...names);
 const LOCK = "_raw_spin_lock_irq";
@@ -100,6 +102,25 @@ describe("mutants of the specimen, each of one function, in pairs that are safe 
     expect(stderr).toBe("");
     expect((JSON.parse(stdout) as ProveResult).verdict).toBe(verdict);
   });
+});
+
+test("diagnose proves each pair that the sites form, or as many as it is asked to", async () => {
+  const diagnose = async (...more: string[]) => {
+    const { stdout, status } = await palimpsest("diagnose", at("vmcore"), "--json", ...more);
+    return { ...(JSON.parse(stdout) as DiagnoseResult), status };
+  };
+  const { proofs, findings, status } = await diagnose();
+  expect(status).toBe(1);
+  expect(proofs).toMatchObject([
+    { families: ["ticket", "ticket"], lock: "_raw_spin_lock", verdict: "safe", reason: null, cpus: 2, rounds: 2 },
+    { families: ["ticket", "byte"], unlock: "redo_fd_request+0x186 [floppy]", verdict: "hang", cpus: 1, rounds: 3 },
+  ]);
+  expect(findings.filter((finding) => finding.id === "hang.lock-pair")).toMatchObject([
+    { severity: "error", symbol: "redo_fd_request+0x186 [floppy]", unlock: "xen_spin_unlock", verdict: "hang" },
+  ]);
+  const text = (await palimpsest("diagnose", at("vmcore"), "--prove", "mixed")).stdout;
+  expect(text).toMatch(/lock code of 1 pair run in every order of x86-TSO, 7 states:\n +_raw_spin_lock with .*hang/);
+  expect((await palimpsest("diagnose", at("vmcore"), "--prove", "some")).status).toBe(2);
 });
 
 test("the saved witness runs again, and a changed one does not", async () => {

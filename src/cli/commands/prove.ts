@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import type { DumpAudit } from "../../audit/audit.ts";
 import { dumpFacts, kernelFacts } from "../../audit/result.ts";
 import { siteLengthAt } from "../../audit/site-index.ts";
-import { formatAddress, fromKernelOffset, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
+import { formatAddress, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import type { ProveResult } from "../../findings/prove-results.ts";
 import { resolvePlace } from "../../kernel/where.ts";
 import { DEFAULT_BOUNDS } from "../../prove/explorer.ts";
@@ -15,6 +15,7 @@ import { proveText } from "../../report/prove-text.ts";
 import { readPatchState } from "../../sites/patch-state.ts";
 import { assume as assumeSlots } from "../assume.ts";
 import { fail, UsageError } from "../failure.ts";
+import { lockPrefixes } from "../lock-prefixes.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
 import { TOOL } from "../version.ts";
 import { auditOf } from "./audit-run.ts";
@@ -190,20 +191,6 @@ async function run(dump: string, lockWhere: string, unlockWhere: string, command
         ? 2
         : FOUND;
   });
-}
-
-/** LOCK over each DS prefix that SMP alternatives left. */
-function lockPrefixes(audit: DumpAudit): Preset[] {
-  const presets: Preset[] = [];
-  for (const object of audit.objects) {
-    const list = object.replayed.sites.find((sites) => sites.mechanism === "smp-locks");
-    for (const at of list?.offsets ?? []) {
-      const region = object.replayed.space.find(at);
-      if (region?.intended[at - region.start] === 0x3e)
-        presets.push({ address: fromKernelOffset(at), bytes: Uint8Array.of(0xf0) });
-    }
-  }
-  return presets;
 }
 
 interface Asked {
