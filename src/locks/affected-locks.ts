@@ -6,6 +6,7 @@ import type { AffectedLock } from "../findings/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { getI32 } from "../x86/encode.ts";
 import type { CpuWait } from "./cpu-waits.ts";
+import { functionBytes } from "./function-bytes.ts";
 import type { Implementations } from "./implementation.ts";
 import type { LockSite } from "./lock-sites.ts";
 import { callOperands } from "./operands.ts";
@@ -97,8 +98,8 @@ function functionsWaitedIn(context: AffectedContext, lock: bigint): Set<string> 
 
 function functionAround(kernel: Kernel, at: KernelOffset): Around | undefined {
   const near = kernel.allSymbols.nearest(fromKernelOffset(at));
-  if (near?.size === undefined || near.size > MAX_FUNCTION) return undefined;
-  const bytes = kernel.memory.tryRead(near.symbol.address, near.size);
+  if (near?.size === undefined) return undefined;
+  const bytes = functionBytes(kernel, near.symbol.address, Math.min(near.size, MAX_FUNCTION));
   return bytes && { start: near.symbol.address, bytes };
 }
 

@@ -13,6 +13,7 @@ import { type Context, cpuContexts } from "../stacks/contexts.ts";
 import type { PerCpu } from "../stacks/per-cpu.ts";
 import { TextRanges, threadSize } from "../stacks/stack-scan.ts";
 import { currentTask, type Task } from "../stacks/tasks.ts";
+import { functionBytes } from "./function-bytes.ts";
 import type { Implementations } from "./implementation.ts";
 import { argumentRegisters, callOperands } from "./operands.ts";
 import type { SpinQueues } from "./queue.ts";
@@ -207,7 +208,7 @@ export class CpuWaits {
 
   private functionBytes(start: VirtualAddress): Uint8Array | undefined {
     const size = this.kernel.allSymbols.nearest(start)?.size ?? 0;
-    return size === 0 ? undefined : this.kernel.memory.tryRead(start, Math.min(size, 8192));
+    return functionBytes(this.kernel, start, Math.min(size, 8192));
   }
 
   private heldArgument(context: Context, frame: Frame): { value: bigint; register: string } | undefined {

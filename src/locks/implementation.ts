@@ -7,6 +7,7 @@ import { getU64 } from "../kernel/little-endian.ts";
 import { CALL, hexBytes, JMP8, JMP32, rel32Target } from "../x86/encode.ts";
 import { isNops } from "../x86/equivalence.ts";
 import { type CodeEffects, codeEffects } from "./code-effects.ts";
+import { functionBytes } from "./function-bytes.ts";
 import type { Implementation, LockFamily, LockRole } from "./types.ts";
 import { takes } from "./types.ts";
 
@@ -164,7 +165,7 @@ export class Implementations {
     const address = fromKernelOffset(target);
     const near = this.kernel.allSymbols.nearest(address);
     const size = Math.min(MAX_FUNCTION, near?.size === undefined ? 256 : near.size - near.offset);
-    return size <= 0 ? undefined : this.kernel.memory.tryRead(address, size);
+    return functionBytes(this.kernel, address, size);
   }
 
   private familyOf({ effects }: Pick<CodeEffects, "effects">, role: LockRole): LockFamily | undefined {
