@@ -144,25 +144,23 @@ function rtRwsem(kernel: Kernel, lock: VirtualAddress): LockWord {
     : readers > 0
       ? `held for reading by ${readers}`
       : "free";
-  const waits = (mutex.waiters?.length ?? 0) > 0 || (readersWord & RT_READER_BIAS) === 0;
+  // A writer takes the rt_mutex and the readers' bias, then waits for the readers to leave.
+  const coming = !writer && (readersWord & RT_READER_BIAS) === 0 ? mutex.owner : undefined;
+  const waiters: readonly WaiterFact[] = [
+    ...(coming === undefined ? [] : [{ address: coming.address, task: coming, kind: "writer" }]),
+    ...(mutex.waiters ?? []),
+  ];
+  const waits = waiters.length > 0 || mutex.state === "contended" || (!writer && (readersWord & RT_READER_BIAS) === 0);
   const state: LockState =
-    mutex.state === "impossible"
-      ? "impossible"
-      : writer || readers > 0
-        ? waits && !writer
-          ? "contended"
-          : mutex.state === "contended"
-            ? "contended"
-            : "held"
-        : "free";
+    mutex.state === "impossible" ? "impossible" : waits ? "contended" : writer || readers > 0 ? "held" : "free";
   return {
     type: "rw_semaphore (rt)",
     state,
     bytes: hexBytes(kernel.memory.read(lock, Math.min(size, 64))),
-    fields: { readers: `0x${readersWord.toString(16)}`, waiters: mutex.waiters?.length ?? 0 },
+    fields: { readers: `0x${readersWord.toString(16)}`, waiters: waiters.length },
     meaning: mutex.state === "impossible" ? mutex.meaning : `${held}${state === "contended" ? ", tasks wait" : ""}`,
     owner: writer ? mutex.owner : undefined,
-    waiters: mutex.waiters,
+    waiters,
     problems: mutex.problems,
   };
 }

@@ -208,3 +208,43 @@ test("rt_mutex: owner, flag, a tree of waiters in order, a tree that loops", () 
   const loops = decodeRtMutex(kernelOf(OWNER | 1n, W1, [W1, node(0n, W2, OTHER)], [W2, node(W1, 0n, OTHER)]), at(LOCK));
   expect(loops.problems).toEqual(["its tree of waiters loops after 1"]);
 });
+
+const RT_RWSEM: StructShape = {
+  name: "struct rw_semaphore",
+  size: 40,
+  members: [
+    ["rwbase.readers", 0, "u32"],
+    ["rwbase.rtmutex", 8, "struct rt_mutex_base"],
+  ],
+};
+
+test.each<[string, bigint, bigint, bigint, string, string, readonly string[]]>([
+  ["free", 0x80000000n, 0n, 0n, "free", "free", []],
+  ["readers", 0x80000002n, 0n, 0n, "held", "held for reading by 2", []],
+  ["a writer", 0x40000000n, OWNER, 0n, "held", "held for writing by holder (PID 41)", []],
+  [
+    "a reader, for whose end the writer waits",
+    1n,
+    OTHER,
+    0n,
+    "contended",
+    "held for reading by 1, tasks wait",
+    ["waiter writer"],
+  ],
+  [
+    "the same, and a reader behind it",
+    1n,
+    OTHER | 1n,
+    W1,
+    "contended",
+    "held for reading by 1, tasks wait",
+    ["waiter writer", "holder"],
+  ],
+  ["its readers left, the writer not yet in", 0n, OTHER, 0n, "contended", "free, tasks wait", ["waiter writer"]],
+])("rw_semaphore of PREEMPT_RT: %s", (_, readers, owner, root, state, meaning, waiting) => {
+  const run = `${quad(readers)} ${quad(0n)} ${quad(root)} ${quad(0n)} ${quad(owner)}`;
+  const kernel = fakeKernel([...TASKS, [LOCK, run], [W1, node(0n, 0n, OWNER)]], {}, [...RT, RT_RWSEM]);
+  const word = decodeRwsem(kernel, at(LOCK));
+  expect(brief(word)).toEqual([state, meaning, []]);
+  expect(word.waiters?.map(({ task, kind }) => `${task.comm} ${kind ?? ""}`.trim())).toEqual(waiting);
+});
