@@ -5,7 +5,7 @@ import { BuiltCore } from "../built/core.ts";
 import { coreFromMemory, moduleFromMemory } from "../built/from-memory.ts";
 import { BuiltModule } from "../built/module.ts";
 import type { BuiltObject } from "../built/object.ts";
-import { formatAddress } from "../bytes/brand.ts";
+import { formatAddress, toKernelOffset } from "../bytes/brand.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
 import type { Unknown } from "../findings/types.ts";
 import type { KernelImage, ModuleImage } from "../image/types.ts";
@@ -14,10 +14,14 @@ import type { KernelModule } from "../kernel/modules.ts";
 import { nearestName } from "../sites/context.ts";
 import { type GeneratedCode, generatedCode } from "../sites/generated-code.ts";
 import { type PatchState, readPatchState } from "../sites/patch-state.ts";
-import { replayObject } from "../sites/replay.ts";
+import { type ReplayedObject, replayObject } from "../sites/replay.ts";
 import type { UnknownPart } from "../sites/site.ts";
+import { leaveOutUnknownTables } from "../sites/unknown-tables.ts";
 import { kaslrOffsetOf, moduleBuildId } from "./identity.ts";
 import { auditObject, type ObjectAudit } from "./object-audit.ts";
+import { leaveOutUnknownRules } from "./unknown-rules.ts";
+
+const MAX_ROUNDS = 4;
 
 /** Where images come from. Opening may throw a PalimpsestError, which becomes a "not checked". */
 export interface ImageSet {
@@ -64,8 +68,9 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
     try {
       const built = open();
       const replayed = replayObject(kernel, built, state);
-      objects.push(auditObject(kernel, replayed));
-      for (const part of replayed.unknown) unknown.push(unknownFinding(kernel, part));
+      const { object, parts } = auditLeavingOut(kernel, replayed);
+      objects.push(object);
+      for (const part of parts) unknown.push(unknownFinding(kernel, part));
       for (const problem of replayed.problems) problems.push(`${name}: ${problem}`);
       for (const part of replayed.space.unjudged) {
         const sites = part.sites === 1 ? "1 site" : `${part.sites} sites`;
@@ -110,8 +115,30 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
     audit(module.name, () => built);
   });
   const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
+  // Findings beyond a limit are only counted; another round sees those.
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const parts = leaveOutUnknownRules(objects);
+    if (parts.length === 0) break;
+    for (const part of parts) unknown.push(unknownFinding(kernel, part));
+    objects.splice(0, objects.length, ...objects.map((object) => auditObject(kernel, object.replayed)));
+  }
   const generated = generatedCode(kernel, problems, state);
   return { objects, notChecked, unknown, generated, state, kaslrOffset, problems };
+}
+
+/** Bytes that nothing explains may be the sites of a table that is not known: those are left out, and told as such. */
+function auditLeavingOut(kernel: Kernel, replayed: ReplayedObject): { object: ObjectAudit; parts: UnknownPart[] } {
+  const object = auditObject(kernel, replayed);
+  const unexplained = object.findings.flatMap((finding) => {
+    const at =
+      finding.id === "text.foreign" && finding.site === undefined ? toKernelOffset(BigInt(finding.address)) : undefined;
+    return at === undefined ? [] : [{ at, length: finding.length }];
+  });
+  const found = unexplained.length === 0 ? [] : leaveOutUnknownTables(kernel, replayed, unexplained);
+  const places = new Set(found.map((part) => part.address));
+  const parts = [...replayed.unknown.filter((part) => !places.has(part.address)), ...found];
+  const told = found.length > 0 || (unexplained.length > 0 && parts.some((part) => part.id === "unknown.table"));
+  return { object: told ? auditObject(kernel, replayed) : object, parts };
 }
 
 /** The built layer of the core for this boot. @throws MissingError when the kernel's variables have no names */
@@ -146,13 +173,17 @@ class NoImage extends PalimpsestError {
 function unknownFinding(kernel: Kernel, part: UnknownPart): Unknown {
   return {
     id: part.id as Unknown["id"],
-    severity: "warning",
+    severity: part.severity ?? "warning",
     address: formatAddress(part.address),
     length: part.length,
     object: part.object,
     symbol: part.address >= 0xffffffff80000000n ? nearestName(kernel, Number(part.address - 0xffffffff80000000n)) : "",
     title: `${part.mechanism}: ${part.what}`,
     mechanism: part.mechanism,
-    notes: ["It is left out of the account; sites of this mechanism may show up as foreign bytes."],
+    notes: [
+      part.severity === "note"
+        ? "No place that it lists stands out: the account is whole without it."
+        : "What it covers is left out of the account; all other bytes are accounted for.",
+    ],
   };
 }

@@ -2,7 +2,7 @@
 // (kernel/trace/ftrace.c).
 
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
-import { PalimpsestError } from "../bytes/errors.ts";
+import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "./kernel.ts";
 import { walkChain } from "./lists.ts";
 import { getU64 } from "./little-endian.ts";
@@ -25,6 +25,8 @@ interface Content {
 
 export class FtraceHashes {
   private readonly contents = new Map<bigint, Content | undefined>();
+  /** Why no hash of this kernel can be read: its layout is unknown. */
+  unknown: string | undefined;
 
   constructor(
     private readonly kernel: Kernel,
@@ -50,16 +52,21 @@ export class FtraceHashes {
       }
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
-      this.problems.push(`the hashes of ftrace_ops 0x${ops.toString(16)}: ${error.message}`);
+      this.tell(`the hashes of ftrace_ops 0x${ops.toString(16)}`, error);
     }
     return this.test(filter, notrace);
+  }
+
+  private tell(what: string, error: PalimpsestError): void {
+    if (error instanceof MissingError) this.unknown ??= error.message;
+    else this.problems.push(`${what}: ${error.message}`);
   }
 
   /** The same by ops->old_hash: what the ops traced before the change that is under way (since 3.18). */
   ofOld(ops: VirtualAddress): ((ip: KernelOffset) => boolean) | undefined {
     const { structures: s } = this.kernel;
     const path = "old_hash.filter_hash";
-    if (!s.has(OPS, path)) return undefined;
+    if (!s.has(OPS, path) || !s.has(OPS, "old_hash.notrace_hash")) return undefined;
     const hashes = ["filter_hash", "notrace_hash"].map((name) =>
       this.pointerAt(addressAdd(ops, s.offset(OPS, `old_hash.${name}`))),
     );
@@ -103,7 +110,7 @@ export class FtraceHashes {
       content = this.read(hash);
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
-      this.problems.push(`the ftrace hash 0x${hash.toString(16)}: ${error.message}`);
+      this.tell(`the ftrace hash 0x${hash.toString(16)}`, error);
     }
     this.contents.set(hash, content);
     return content;

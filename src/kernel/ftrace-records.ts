@@ -1,7 +1,7 @@
 // ftrace's own records: which call sites it knows, what each should hold, and which ops are registered
 // (kernel/trace/ftrace.c). Core and modules share one list of pages.
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
-import { PalimpsestError } from "../bytes/errors.ts";
+import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import { flagLayout, normalFlags } from "./ftrace-flags.ts";
 import { FtraceHashes } from "./ftrace-hash.ts";
 import type { Kernel } from "./kernel.ts";
@@ -32,6 +32,10 @@ export interface FtraceRecords {
   readonly ips: Uint32Array;
   /** Low 32 bits of the flags, in FTRACE_FL's bits, of each site. */
   readonly flags: Uint32Array;
+  /** The layout that is missing to read the records; undefined when they could be read. */
+  readonly unknown: string | undefined;
+  /** The layout that is missing to tell which ops traces what; undefined when nothing is. */
+  unknownOps(): string | undefined;
   readonly ops: readonly FtraceOps[];
   /** Just being unregistered: no longer on the list, but sites that were not reached yet still lead to their trampoline. */
   readonly leaving: readonly FtraceOps[];
@@ -46,6 +50,14 @@ const MAX_RECORDS = 1 << 22;
 const MAX_OPS = 4096;
 
 const cache = new WeakMap<Kernel, FtraceRecords | null>();
+/** What ftrace keeps its records in: all of these have been there since 2.6.3x. */
+const NEEDED = [
+  ["struct ftrace_page", "next"],
+  ["struct ftrace_page", "records"],
+  ["struct ftrace_page", "index"],
+  ["struct dyn_ftrace", "ip"],
+  ["struct dyn_ftrace", "flags"],
+] as const;
 
 /** The records, read once a kernel; undefined for a kernel without dynamic ftrace. */
 export function ftraceRecords(kernel: Kernel, problems: string[]): FtraceRecords | undefined {
@@ -60,19 +72,18 @@ export function ftraceRecords(kernel: Kernel, problems: string[]): FtraceRecords
 const PAGE = "struct ftrace_page";
 const REC = "struct dyn_ftrace";
 
-function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
+function read(kernel: Kernel, problems: string[]): FtraceRecords {
   const { structures: s, memory } = kernel;
   const ips: number[] = [];
   const flags: number[] = [];
   let complete = true;
+  let unknown: string | undefined;
   const first = memory.tryRead(kernel.address("ftrace_pages_start"), 8);
   // Without a page ftrace_init() has not run yet: that is no gap in what is known.
   if (first === undefined || first.some((byte) => byte !== 0)) {
-    if (!s.has(PAGE, "next") || !s.has(REC, "ip")) {
-      problems.push(`${PAGE} has no known layout (${s.types.origin}): ftrace sites are taken as built`);
-      return null;
-    }
-    complete = readPages(kernel, ips, flags, problems);
+    const missing = NEEDED.find(([type, path]) => !s.has(type, path));
+    if (missing !== undefined) unknown = `the layout of ${missing.join(".")} in ${s.types.origin}`;
+    complete = missing === undefined && readPages(kernel, ips, flags, problems);
   }
   const order = sortedOrder(ips);
   const sortedIps = Uint32Array.from(order, (i) => ips[i]);
@@ -81,9 +92,11 @@ function read(kernel: Kernel, problems: string[]): FtraceRecords | null {
   const layout = flagLayout(flags, recent);
   const sortedFlags = Uint32Array.from(order, (i) => normalFlags(flags[i], layout));
   const hashes = new FtraceHashes(kernel, problems);
-  const { ops, leaving } = readOps(kernel, hashes, problems);
+  const { ops, leaving, missing } = readOps(kernel, hashes, problems);
   return {
     complete,
+    unknown,
+    unknownOps: () => missing ?? hashes.unknown,
     ips: sortedIps,
     flags: sortedFlags,
     ops,
@@ -113,6 +126,7 @@ function readPages(kernel: Kernel, ips: number[], flags: number[], problems: str
     const recordsMember = s.find(PAGE, "records");
     const inline = recordsMember !== undefined && !recordsMember.typeName.includes("*"); // records[] before 3.4
     const seen = new Set<bigint>();
+    let damaged = 0;
     let page = memory.pointer(kernel.address("ftrace_pages_start"));
     while (page !== 0n) {
       if (seen.has(page) || seen.size >= MAX_PAGES) {
@@ -129,15 +143,20 @@ function readPages(kernel: Kernel, ips: number[], flags: number[], problems: str
       const bytes = memory.read(start, count * size);
       for (let i = 0; i < count; i++) {
         const at = i * size;
-        if (getU32(bytes, at + ipAt + 4) !== 0xffffffff) continue; // a free record
         const low = getU32(bytes, at + ipAt);
-        if (low < 0x80000000) continue;
+        if (getU32(bytes, at + ipAt + 4) !== 0xffffffff || low < 0x80000000) {
+          // Up to 3.3 freed records stay among the others, with FTRACE_FL_FREE (bit 0, later 31); since then all that
+          // `index` counts are of sites.
+          if (!inline || (getU32(bytes, at + flagsAt) & 0x80000001) === 0) damaged++;
+          continue;
+        }
         ips.push(low - 0x80000000);
         flags.push(getU32(bytes, at + flagsAt));
       }
       page = s.pointer(page, PAGE, "next");
     }
-    return true;
+    if (damaged > 0) problems.push(`ftrace records: ${damaged} of them hold no address of kernel code`);
+    return damaged === 0;
   } catch (error) {
     if (!(error instanceof PalimpsestError)) throw error;
     problems.push(`ftrace records: ${error.message}; ${ips.length} were read`);
@@ -153,13 +172,21 @@ function sortedOrder(ips: readonly number[]): Uint32Array {
   return Uint32Array.from(keys, (key) => key % 2 ** 22);
 }
 
-function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { ops: FtraceOps[]; leaving: FtraceOps[] } {
+function readOps(
+  kernel: Kernel,
+  hashes: FtraceHashes,
+  problems: string[],
+): { ops: FtraceOps[]; leaving: FtraceOps[]; missing?: string } {
   const { structures: s, memory } = kernel;
   const OPS = "struct ftrace_ops";
   const head = kernel.find("ftrace_ops_list");
   const end = kernel.find("ftrace_list_end");
   const ops: FtraceOps[] = [];
-  if (head === undefined || !s.has(OPS, "next")) return { ops, leaving: [] };
+  if (head === undefined) return { ops, leaving: [] };
+  const lost = ["next", "func", "flags", "trampoline"].find((path) => !s.has(OPS, path));
+  const missing = lost === undefined ? undefined : `the layout of ${OPS}.${lost} in ${s.types.origin}`;
+  // Trampolines came with 3.18; a kernel without them still has the rest.
+  if (lost !== undefined && lost !== "trampoline") return { ops, leaving: [], missing };
   const readOne = (address: VirtualAddress): FtraceOps => ({
     address,
     func: s.pointer(address, OPS, "func"),
@@ -189,12 +216,13 @@ function readOps(kernel: Kernel, hashes: FtraceHashes, problems: string[]): { op
       others.push(...walkList(memory, trampolines, s.offset(OPS, "list"), MAX_OPS).entries);
     }
     const leaving = [...new Set(others)].filter((address) => address !== 0n && !seen.has(address));
-    return { ops, leaving: leaving.map(readOne) };
+    return { ops, leaving: leaving.map(readOne), missing };
   } catch (error) {
     if (!(error instanceof PalimpsestError)) throw error;
+    if (error instanceof MissingError) return { ops, leaving: [], missing: error.message };
     problems.push(`ftrace_ops: ${error.message}`);
   }
-  return { ops, leaving: [] };
+  return { ops, leaving: [], missing };
 }
 
 /** Offset of a function pointer variable's value from KERNEL_MAP_BASE; undefined when unreadable or outside. */

@@ -1,7 +1,7 @@
 // The kernel's own table of probes: which places hold a breakpoint or a jump, and where that leads (kernel/kprobes.c,
 // arch/x86/kernel/kprobes/opt.c). Return probes and probe events are kprobes at their function's entry.
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
-import { PalimpsestError } from "../bytes/errors.ts";
+import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "./kernel.ts";
 import { isMutexHeld } from "./kernel-mutex.ts";
 import { walkChain, walkList } from "./lists.ts";
@@ -40,6 +40,8 @@ export interface KprobeRecord {
 export interface KprobeRecords {
   /** False when part of the table could not be read: there may be more probes than these. */
   readonly complete: boolean;
+  /** The layout that is missing to read a probe; undefined when all could be read. */
+  readonly unknown?: string;
   readonly probes: readonly KprobeRecord[];
   /** kprobes_all_disarmed: /sys/kernel/debug/kprobes/enabled is 0. */
   readonly allDisarmed: boolean;
@@ -57,8 +59,9 @@ export function kprobeRecords(kernel: Kernel, problems: string[]): KprobeRecords
       records = new Reader(kernel, problems).read();
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
-      problems.push(`kprobes: ${error.message}`);
-      records = null;
+      const unknown = error instanceof MissingError ? error.message : undefined;
+      if (unknown === undefined) problems.push(`kprobes: ${error.message}`);
+      records = { complete: false, unknown, probes: [], allDisarmed: false, changing: false };
     }
     cache.set(kernel, records);
   }
@@ -73,6 +76,7 @@ class Reader {
   private readonly queued: ReadonlySet<bigint>;
   private readonly allDisarmed: boolean;
   private complete = true;
+  private unknown: string | undefined;
 
   constructor(
     private readonly kernel: Kernel,
@@ -90,7 +94,8 @@ class Reader {
     const table = kernel.find("kprobe_table");
     if (table === undefined) {
       if (kernel.find("register_kprobe") !== undefined) {
-        this.problems.push("kprobe_table has no symbol: probes are taken for foreign bytes");
+        this.problems.push("kprobe_table has no symbol: probes are unknown");
+        return { complete: false, probes: [], allDisarmed: false, changing: false };
       }
       return null;
     }
@@ -117,8 +122,8 @@ class Reader {
       }
     }
     probes.sort((a, b) => a.at - b.at);
-    const { complete, allDisarmed } = this;
-    return { complete, probes, allDisarmed, changing: isMutexHeld(kernel, "kprobe_mutex") };
+    const { complete, unknown, allDisarmed } = this;
+    return { complete, unknown, probes, allDisarmed, changing: isMutexHeld(kernel, "kprobe_mutex") };
   }
 
   private probe(address: VirtualAddress): KprobeRecord | undefined {
@@ -131,6 +136,9 @@ class Reader {
       const list = addressAdd(address, s.offset(PROBE, "list"));
       const probes = aggregate ? walkList(memory, list, 0, MAX_PROBES).entries.length : 1;
       const optimized = aggregate ? this.optimized(address) : undefined;
+      if (optimized === undefined && (flags & KPROBE_FLAG.OPTIMIZED) !== 0) {
+        throw new MissingError(`the layout of ${OPTIMIZED}.optinsn.insn in ${s.types.origin}`);
+      }
       return {
         address,
         at,
@@ -147,7 +155,8 @@ class Reader {
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
       this.complete = false;
-      this.problems.push(`the kprobe at 0x${address.toString(16)}: ${error.message}`);
+      if (error instanceof MissingError) this.unknown ??= error.message;
+      else this.problems.push(`the kprobe at 0x${address.toString(16)}: ${error.message}`);
       return undefined;
     }
   }

@@ -27,6 +27,8 @@ export interface AltTable {
   readonly replacementLength: Uint8Array;
   /** only 13-byte entries */
   readonly padLength: Uint8Array;
+  /** 1 for an entry with a flag that is not known */
+  readonly odd: Uint8Array;
 }
 
 const LAYOUTS: readonly AltLayout[] = [14, 12, 13, 24];
@@ -71,6 +73,7 @@ export function readAltTable(table: BuiltSection, layout: AltLayout): AltTable {
     length: new Uint8Array(count),
     replacementLength: new Uint8Array(count),
     padLength: new Uint8Array(count),
+    odd: new Uint8Array(count),
   };
   for (let i = 0; i < count; i++) {
     const at = i * layout;
@@ -90,6 +93,7 @@ export function readAltTable(table: BuiltSection, layout: AltLayout): AltTable {
       out.feature[i] = feature;
       out.not[i] = flags & 1;
       out.directCall[i] = (flags >> 1) & 1;
+      out.odd[i] = flags >> 2 === 0 ? 0 : 1;
       out.length[i] = table.bytes[at + 12];
       out.replacementLength[i] = table.bytes[at + 13];
     } else {

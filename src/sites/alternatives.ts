@@ -4,7 +4,7 @@ import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
 import { branch32, CALL, hexBytes, rel32Target } from "../x86/encode.ts";
 import { fillNops } from "../x86/nops.ts";
 import { mergeNops, mergeSingleNops, relocateReplacement, relocateSimple } from "./alt-relocate.ts";
-import { type AltTable, altLayout, featureName, readAltTable, siteRun } from "./alt-table.ts";
+import { type AltTable, altLayout, entryAddress, featureName, readAltTable, siteRun } from "./alt-table.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { decodeIndirect } from "./indirect-call.ts";
 import { mechanismId } from "./mechanisms.ts";
@@ -163,6 +163,8 @@ export const applyAlternatives: Mechanism = (context) => {
   const { space } = context;
   const id = mechanismId("alternatives");
   const sites = new SiteArrays(table.count);
+  const words = context.kernel.features.words.length;
+  const odd: number[] = [];
   const firstEntry: number[] = [];
   for (let first = 0; first < table.count; ) {
     // Since 6.3 nested entries are consecutive and the site is as long as the longest; before, each entry is by itself.
@@ -173,7 +175,13 @@ export const applyAlternatives: Mechanism = (context) => {
     const at = table.instr[first];
     sites.add(at, length);
     const before = space.read(at, length);
-    if (before !== undefined) {
+    let strange = false;
+    // A flag or a feature beyond those that the kernel has room for: a rule that is not known chooses the replacement.
+    for (let i = first; i < end; i++) if (table.odd[i] !== 0 || table.feature[i] >> 5 >= words) strange = true;
+    if (strange) {
+      odd.push(first);
+      space.leaveOut(at, length);
+    } else if (before !== undefined) {
       let bytes: Uint8Array | undefined;
       if (layout === 14) {
         let chosen = -1;
@@ -199,6 +207,17 @@ export const applyAlternatives: Mechanism = (context) => {
       if (bytes !== undefined) writeChanged(context, at, before, bytes, id);
     }
     first = end;
+  }
+  if (odd.length > 0) {
+    const count = odd.length === 1 ? "1 site has" : `${odd.length} sites have`;
+    context.unknown.push({
+      id: "unknown.table",
+      mechanism: "alternatives",
+      object: context.object.name,
+      address: entryAddress(section, layout, odd[0]),
+      length: layout,
+      what: `${section.name}: ${count} entries with flags or features that are not known, the first for ${nameOf(context, table.instr[odd[0]])}`,
+    });
   }
   return {
     mechanism: "alternatives",

@@ -2,7 +2,7 @@
 // (apply_seal_endbr() in arch/x86/kernel/alternative.c, since 5.18).
 import { fromKernelOffset } from "../bytes/brand.ts";
 import { hexBytes } from "../x86/encode.ts";
-import { findTable, type Mechanism, placesOf, type SiteContext } from "./context.ts";
+import { findSiteTable, type Mechanism, placesOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { SiteArrays } from "./site.ts";
 
@@ -29,7 +29,13 @@ function poisonOf(context: SiteContext, places: Uint32Array): Uint8Array {
 }
 
 export const applyEndbrSealing: Mechanism = (context) => {
-  const table = findTable(context.object, ".ibt_endbr_seal", "__ibt_endbr_seal", "__ibt_endbr_seal_end");
+  const table = findSiteTable(
+    context,
+    { mechanism: "endbr", size: 4 },
+    ".ibt_endbr_seal",
+    "__ibt_endbr_seal",
+    "__ibt_endbr_seal_end",
+  );
   if (table === undefined) return undefined;
   const { space } = context;
   const places = placesOf(table);

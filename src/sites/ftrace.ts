@@ -2,7 +2,7 @@
 // of the site (kernel/trace/ftrace.c, arch/x86/kernel/ftrace.c).
 
 import type { BuiltSection } from "../built/object.ts";
-import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
+import { formatAddress, fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import {
   FTRACE_FL,
   type FtraceOps,
@@ -14,13 +14,16 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { livepatchOf } from "../kernel/livepatch-records.ts";
 import { branch32, CALL, JMP32, rel32Target } from "../x86/encode.ts";
 import { heldLock, moduleOnTheMove } from "./changes.ts";
-import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
+import { findSiteTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { branchTarget, isCallable } from "./legal-call.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, type Pending, SiteArrays, type SiteDetails } from "./site.ts";
+import { tellUnknownState } from "./unknown-state.ts";
 
 const LENGTH = 5;
 const ENDBR = 4;
+/** Such a site calls what an ops tells. */
+const TRAMPOLINES = FTRACE_FL.TRAMP_EN | FTRACE_FL.DIRECT_EN;
 /** Entries of __mcount_loc that tell whether they lead to the call or into it. */
 const MCOUNT_SAMPLE = 64;
 /** ftrace_call and its kin: calls inside the trampolines' template that lead to the tracer in use. */
@@ -31,10 +34,16 @@ function leadTo(at: KernelOffset, target: KernelOffset): Uint8Array {
   return (target & 1) === 0 ? branch32(CALL, at, target) : branch32(JMP32, at, target - 1);
 }
 
-/** Where an enabled site leads, in leadTo()'s terms: ftrace_get_addr_curr(). */
+/**
+ * Where an enabled site leads, in leadTo()'s terms: ftrace_get_addr_curr(). Undefined when its flags tell of a trampoline
+ * that no ops or hash names; while ftrace is being changed the common trampoline stands for that.
+ */
 export function tracedTarget(context: SiteContext, records: FtraceRecords, index: number): KernelOffset | undefined {
   const ip = records.ips[index];
   const flags = records.flags[index];
+  const { state } = context;
+  const common = (): KernelOffset | undefined =>
+    state.symbol((flags & FTRACE_FL.REGS_EN) !== 0 ? "ftrace_regs_caller" : "ftrace_caller");
   if ((flags & FTRACE_FL.DIRECT_EN) !== 0) {
     const direct = records.direct(ip);
     if (direct !== undefined) return toKernelOffset(direct);
@@ -46,21 +55,56 @@ export function tracedTarget(context: SiteContext, records: FtraceRecords, index
     const ops = records.ops.find(traces) ?? records.leaving.find(traces) ?? records.ops.find(traced);
     if (ops !== undefined) return toKernelOffset(ops.trampoline);
   }
-  const { state } = context;
-  if ((flags & FTRACE_FL.REGS_EN) !== 0) return state.symbol("ftrace_regs_caller");
-  return state.symbol("ftrace_caller");
+  if ((flags & TRAMPOLINES) === 0 || underChange(context) !== undefined) return common();
+  return undefined;
+}
+
+/** What shows that ftrace was changing sites at the moment of the dump. */
+function underChange(context: SiteContext): string | undefined {
+  return moduleOnTheMove(context) ?? heldLock(context, "ftrace_lock");
+}
+
+/**
+ * Whether a record of this object's code is of no site: a damaged address, so that the record of some site is not where it
+ * would be looked for. Sites of weak functions that lost to others have no records, and that is no damage.
+ */
+function hasStrays(
+  { object, space, problems }: SiteContext,
+  records: FtraceRecords,
+  places: readonly KernelOffset[],
+): boolean {
+  const known = new Set(places);
+  const stray = records.ips.find((ip) => space.find(ip, LENGTH) !== undefined && !known.has(ip));
+  if (stray === undefined) return false;
+  problems.push(
+    `an ftrace record of ${object.name} leads to ${formatAddress(fromKernelOffset(stray))}, where no site is`,
+  );
+  return true;
+}
+
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
 
 export const applyFtrace: Mechanism = (context) => {
   const { object, space, kernel, state } = context;
-  const table = findTable(object, "__mcount_loc", "__start_mcount_loc", "__stop_mcount_loc");
+  const form = { mechanism: "ftrace", size: 8 } as const;
+  const table = findSiteTable(context, form, "__mcount_loc", "__start_mcount_loc", "__stop_mcount_loc");
   const records = ftraceRecords(kernel, context.problems);
   if (records === undefined || (table === undefined && object.partial !== true)) return undefined;
+  if (records.unknown !== undefined) {
+    tellUnknownState(context, "ftrace", "ftrace_pages_start", records.unknown, "ftrace sites are not judged");
+  }
   const id = mechanismId("ftrace");
   const places = table === undefined ? recordedPlaces(context, records) : callsOf(context, tabledPlaces(table));
   const sites = new SiteArrays(places.length + LABELS.length);
   const nop5 = state.nops.atomic5;
   const moving = moduleOnTheMove(context);
+  const strays = lazily(() => hasStrays(context, records, places));
   for (const at of places) {
     sites.add(at, LENGTH);
     const index = records.indexOf(at);
@@ -68,7 +112,7 @@ export const applyFtrace: Mechanism = (context) => {
     if (index < 0) {
       // ftrace_release_mod() forgets the records of a module that goes, and leaves its sites as they are.
       if (moving !== undefined) space.write(at, nop5, id);
-      else if (!records.complete) space.forget(at, LENGTH, "ftrace", "ftrace record");
+      else if (!records.complete || strays()) space.forget(at, LENGTH, "ftrace", "ftrace record");
       continue;
     }
     if ((records.flags[index] & FTRACE_FL.ENABLED) === 0) {
@@ -76,8 +120,15 @@ export const applyFtrace: Mechanism = (context) => {
       continue;
     }
     const target = tracedTarget(context, records, index);
-    if (target === undefined) context.problems.push(`the trampoline that traces ${nameOf(context, at)} is unknown`);
-    else space.write(at, leadTo(at, target), id);
+    // Without layouts of the ops any trampoline may be this site's.
+    const unsure = (records.flags[index] & TRAMPOLINES) !== 0 && records.unknownOps() !== undefined;
+    if (target !== undefined && !unsure) {
+      space.write(at, leadTo(at, target), id);
+      continue;
+    }
+    space.forget(at, LENGTH, "ftrace", "trampoline");
+    const what = records.unknownOps() ?? "which ftrace_ops traces a site";
+    tellUnknownState(context, "ftrace", "ftrace_ops_list", what, "sites traced through a trampoline are not judged");
   }
   const labels = object.name === "vmlinux" ? applyLabels(context, sites, id) : 0;
   /** A trampoline has no symbol: it is named by the tracer that it serves. */
@@ -181,7 +232,7 @@ function pendingChange(
   sites: SiteArrays,
   labels: number,
 ): Pending | undefined {
-  const evidence = moduleOnTheMove(context) ?? heldLock(context, "ftrace_lock");
+  const evidence = underChange(context);
   if (evidence === undefined) return undefined;
   const { state, kernel, space } = context;
   const targets = new Set<KernelOffset>();

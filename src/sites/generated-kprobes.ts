@@ -157,6 +157,9 @@ function originalBytes(kernel: Kernel, probe: KprobeRecord, length = probe.cover
   const bytes = kernel.memory.tryRead(fromKernelOffset(probe.at), length)?.slice();
   if (bytes === undefined) return undefined;
   bytes[0] = probe.opcode;
-  if (probe.armed === "jump" && probe.copied !== undefined) bytes.set(probe.copied, 1);
+  if (probe.armed === "jump") {
+    if (probe.copied === undefined) return undefined;
+    bytes.set(probe.copied, 1);
+  }
   return bytes;
 }

@@ -21,6 +21,8 @@ interface Entries {
 
 /** Which of the two layouts this is: the size that divides the table and whose entries point into the text. */
 function readEntries(context: SiteContext, table: BuiltSection): Entries | undefined {
+  const told = context.kernel.types.sizeOf("struct jump_entry");
+  if (told !== undefined && told !== 16 && told !== 24) return undefined;
   const view = new DataView(table.bytes.buffer, table.bytes.byteOffset, table.bytes.length);
   const relative: Entries = {
     size: 16,

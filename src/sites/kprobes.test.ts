@@ -139,6 +139,6 @@ describe("kprobes", () => {
     const kernel = fakeKernel({ types, symbols: { register_kprobe: TEXT } });
     const context = fakeContext(kernel, fakeObject([]));
     expect(applyKprobes(context)).toBeUndefined();
-    expect(context.problems).toEqual(["kprobe_table has no symbol: probes are taken for foreign bytes"]);
+    expect(context.problems).toEqual(["kprobe_table has no symbol: probes are unknown"]);
   });
 });

@@ -7,6 +7,7 @@ import { type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { halfWritten } from "./in-flight.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, SiteArrays, type SiteDetails } from "./site.ts";
+import { tellUnknownState } from "./unknown-state.ts";
 
 /** JMP32_INSN_SIZE */
 const JUMP = 5;
@@ -32,6 +33,9 @@ export function probeForms(probe: KprobeRecord, before: Uint8Array): ProbeForms 
 export const applyKprobes: Mechanism = (context) => {
   const records = kprobeRecords(context.kernel, context.problems);
   if (records !== undefined && !records.complete) passOverUnknown(context);
+  if (records?.unknown !== undefined) {
+    tellUnknownState(context, "kprobes", "kprobe_table", records.unknown, "breakpoints and detours are not judged");
+  }
   if (records === undefined || records.probes.length === 0) return undefined;
   const { space, object } = context;
   const id = mechanismId("kprobes");

@@ -84,6 +84,12 @@ export class PatchSpace {
     this.forgotten.set(key, { ...before, sites: before.sites + 1 });
   }
 
+  /** Leaves a site's bytes unjudged, as `forget` does, where a finding of its own tells why. */
+  leaveOut(offset: KernelOffset, length: number): void {
+    const region = this.find(offset, length);
+    region?.credit.fill(UNJUDGED, offset - region.start, offset - region.start + length);
+  }
+
   get unjudged(): readonly Unjudged[] {
     return [...this.forgotten.values()];
   }

@@ -60,7 +60,11 @@ function nopStyle(kernel: Kernel, problems: string[]): NopStyle {
   if (kernel.find("k8_nops") !== undefined || kernel.find("find_nop_table") !== undefined)
     return oldNopStyle(kernel, problems);
   // The flags member of alt_instr came with 6.3, the longer NOPs and jumped-over padding with 6.4 … 6.6.
-  return kernel.structures.has("struct alt_instr", "flags") ? X86_STYLE : P6_STYLE;
+  const size = kernel.types.sizeOf("struct alt_instr");
+  // Without that type: the function came with the new NOPs (270a69c4485d); 7.x calls it text_poke_apply_relocation().
+  const named = ["apply_relocation", "text_poke_apply_relocation"].some((name) => kernel.find(name) !== undefined);
+  const flags = kernel.structures.has("struct alt_instr", "flags") || size === 14 || (size === undefined && named);
+  return flags ? X86_STYLE : P6_STYLE;
 }
 
 /** find_nop_table() of 2.6.39 and older; the NOP for jump labels and ftrace was chosen apart. */

@@ -23,6 +23,7 @@ import { applyRuntimeConsts } from "./runtime-consts.ts";
 import type { SiteList, UnknownPart } from "./site.ts";
 import { applySmpLocks } from "./smp-locks.ts";
 import { applyStaticCalls } from "./static-calls.ts";
+import { tellUnknownTables } from "./unknown-tables.ts";
 
 /**
  * 5.10 patches paravirt calls last, 6.1 first; in 5.10 these never share bytes with alternatives, so one order serves
@@ -90,6 +91,7 @@ export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchSt
     if (list === undefined) continue;
     sites.push(before === undefined ? list : holdBackPending(context, list, before));
   }
+  tellUnknownTables(context);
   return {
     object,
     space: context.space,

@@ -5,7 +5,7 @@ import { fromKernelOffset, type KernelOffset } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { CALL, hexBytes, INT3, isJcc32, JMP32, rel32Target } from "../x86/encode.ts";
 import { fillNops } from "../x86/nops.ts";
-import { findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
+import { findSiteTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
 import { itsThunkAt } from "./its-thunks.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { type LegalForm, SiteArrays } from "./site.ts";
@@ -100,7 +100,13 @@ function trackingBytes(context: SiteContext, site: RetpolineSite, at: KernelOffs
 }
 
 export const applyRetpolines: Mechanism = (context) => {
-  const table = findTable(context.object, ".retpoline_sites", "__retpoline_sites", "__retpoline_sites_end");
+  const table = findSiteTable(
+    context,
+    { mechanism: "retpolines", size: 4 },
+    ".retpoline_sites",
+    "__retpoline_sites",
+    "__retpoline_sites_end",
+  );
   const { state, space } = context;
   const { thunkArray } = state;
   if (table === undefined || thunkArray === undefined) return undefined;

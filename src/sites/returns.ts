@@ -1,7 +1,7 @@
 // Return thunks: objtool lists every `jmp __x86_return_thunk` in .return_sites; apply_returns() turns them into plain
 // returns or into jumps to the thunk that the CPU needs (arch/x86/kernel/alternative.c, since 5.19, 5.10.133).
 import { branch32, INT3, JMP32, RET, rel32Target } from "../x86/encode.ts";
-import { findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
+import { findSiteTable, type Mechanism, nameOf, placesOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { wantsRethunkAt } from "./patch-state.ts";
 import { type LegalForm, SiteArrays } from "./site.ts";
@@ -18,7 +18,13 @@ export function returnBytes(context: SiteContext, at: number): Uint8Array {
 }
 
 export const applyReturns: Mechanism = (context) => {
-  const table = findTable(context.object, ".return_sites", "__return_sites", "__return_sites_end");
+  const table = findSiteTable(
+    context,
+    { mechanism: "returns", size: 4 },
+    ".return_sites",
+    "__return_sites",
+    "__return_sites_end",
+  );
   if (table === undefined) return undefined;
   const { state, space } = context;
   const places = placesOf(table);

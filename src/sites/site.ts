@@ -110,4 +110,6 @@ export interface UnknownPart {
   readonly address: bigint;
   readonly length: number;
   readonly what: string;
+  /** "note" for what shows no effect in this dump; a warning otherwise. */
+  readonly severity?: "note";
 }

@@ -1,7 +1,7 @@
 // SMP lock prefixes: on a machine that comes up with one CPU the LOCK prefixes listed in .smp_locks become DS prefixes,
 // and LOCK again when a second CPU appears (arch/x86/kernel/alternative.c; gone in 7.3).
 import { heldLock } from "./changes.ts";
-import { findTable, type Mechanism, placesOf } from "./context.ts";
+import { findSiteTable, type Mechanism, placesOf } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { SiteArrays } from "./site.ts";
 
@@ -9,7 +9,13 @@ const LOCK = 0xf0;
 const DS = 0x3e;
 
 export const applySmpLocks: Mechanism = (context) => {
-  const table = findTable(context.object, ".smp_locks", "__smp_locks", "__smp_locks_end");
+  const table = findSiteTable(
+    context,
+    { mechanism: "smp-locks", size: 4 },
+    ".smp_locks",
+    "__smp_locks",
+    "__smp_locks_end",
+  );
   if (table === undefined) return undefined;
   const { space, state } = context;
   const places = placesOf(table);

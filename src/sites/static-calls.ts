@@ -6,7 +6,7 @@ import { getU64 } from "../kernel/little-endian.ts";
 import { branch32, CALL, getI32, isJcc32, JMP32, putI32, RET } from "../x86/encode.ts";
 import { callThunkTarget } from "./call-thunks.ts";
 import { heldLock, modulePending } from "./changes.ts";
-import { findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
+import { findSiteTable, findTable, type Mechanism, nameOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { wantsRethunkAt } from "./patch-state.ts";
 import { PLAIN_RETURN, returnBytes } from "./returns.ts";
@@ -141,7 +141,13 @@ function trampolines(calls: StaticCalls): { at: KernelOffset; key: KernelOffset 
 
 export const applyStaticCalls: Mechanism = (context) => {
   const { object, space } = context;
-  const table = findTable(object, ".static_call_sites", "__start_static_call_sites", "__stop_static_call_sites");
+  const table = findSiteTable(
+    context,
+    { mechanism: "static-calls", size: ENTRY, type: "struct static_call_site" },
+    ".static_call_sites",
+    "__start_static_call_sites",
+    "__stop_static_call_sites",
+  );
   const calls = new StaticCalls(context);
   const tramps = trampolines(calls);
   if (table === undefined && tramps.length === 0) return undefined;
