@@ -6,7 +6,7 @@ import { PalimpsestError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { getI32 } from "../x86/encode.ts";
 import type { SiteContext } from "./context.ts";
-import type { ReplayedObject } from "./replay.ts";
+import type { PatchSpace } from "./patch-space.ts";
 import type { UnknownPart } from "./site.ts";
 
 /** Sections that the mechanisms read, or that others of the same kind describe. */
@@ -67,6 +67,13 @@ export function tellUnknownTables(context: SiteContext): void {
   }
 }
 
+/** What is needed of a replayed object. */
+interface Replayed {
+  readonly object: BuiltObject;
+  readonly space: PatchSpace;
+  readonly unknown: readonly UnknownPart[];
+}
+
 /** A run of bytes that no site explains. */
 export interface Unexplained {
   readonly at: KernelOffset;
@@ -79,7 +86,7 @@ export interface Unexplained {
  */
 export function leaveOutUnknownTables(
   kernel: Kernel,
-  replayed: ReplayedObject,
+  replayed: Replayed,
   unexplained: readonly Unexplained[],
 ): UnknownPart[] {
   const { object, space } = replayed;
@@ -140,7 +147,7 @@ function partOf(object: BuiltObject, table: BuiltSection, listed: Listed | undef
   };
 }
 
-function candidates(kernel: Kernel, { object, unknown }: ReplayedObject): BuiltSection[] {
+function candidates(kernel: Kernel, { object, unknown }: Replayed): BuiltSection[] {
   const out: BuiltSection[] = [];
   const told = new Set(unknown.map((part) => part.address));
   const add = (table: BuiltSection | undefined): void => {
