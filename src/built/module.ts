@@ -3,7 +3,7 @@
 // mod->percpu, not at its own address (percpu_modalloc(), simplify_symbols() in kernel/module/main.c).
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { ElfSection } from "../bytes/elf.ts";
-import { MissingError } from "../bytes/errors.ts";
+import { FormatError, MissingError } from "../bytes/errors.ts";
 import { R_X86_64, type Relocations, readRela, relaFor } from "../image/rela.ts";
 import type { ModuleImage } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -12,6 +12,7 @@ import { type ElfSymbols, readElfSymbols, SHN_ABS, SHN_UNDEF } from "../symbols/
 import { signedAddress } from "../symbols/sorted-symbols.ts";
 import { exportedSymbol } from "./exports.ts";
 import { livepatchRelas, livepatchState, livepatchSymbol, SHN_LIVEPATCH } from "./livepatch-rela.ts";
+import { placementProblem, unplacedSections } from "./module-placement.ts";
 import type { BuiltObject, BuiltSection, FileBytes } from "./object.ts";
 
 const SHF_WRITE = 1;
@@ -45,6 +46,7 @@ export class BuiltModule implements BuiltObject {
   private readonly done = new Map<number, BuiltSection>();
   private readonly read = new Map<number, Relocations | null>();
   private readonly values = new Map<number, number>();
+  private readonly unplaced: ReadonlySet<number>;
 
   /** @throws FormatError, TruncatedError (a broken .ko), MissingError (stripped of its symbols) */
   constructor(
@@ -62,6 +64,9 @@ export class BuiltModule implements BuiltObject {
       // mod_sysfs_setup() records them late in loading, mod_sysfs_teardown() takes them back early in unloading.
       throw new MissingError(`the list of section addresses of ${module.name} (its state is "${module.state}")`);
     }
+    const wrong = placementProblem(module, elf.sections);
+    if (wrong !== undefined) throw new FormatError(`the list of section addresses of ${module.name}`, wrong);
+    this.unplaced = unplacedSections(module, elf.sections);
     for (const section of elf.sections) {
       if ((section.flags & SHF_ALLOC) === 0) continue;
       const address = module.sections.get(section.name);
@@ -72,6 +77,7 @@ export class BuiltModule implements BuiltObject {
     const freed: { name: string; size: number }[] = [];
     for (const section of elf.sections) {
       if ((section.flags & (SHF_ALLOC | SHF_EXECINSTR)) !== (SHF_ALLOC | SHF_EXECINSTR) || section.size === 0) continue;
+      this.needPlace(section.index);
       if (this.isKept(section)) {
         const built = this.section(section.name);
         if (built !== undefined) text.push(built);
@@ -164,6 +170,13 @@ export class BuiltModule implements BuiltObject {
       }
       ends.set(kind, address + section.size);
     }
+  }
+
+  /** @throws MissingError for a section whose address the kernel's list should have and does not */
+  private needPlace(section: number): void {
+    if (!this.unplaced.has(section)) return;
+    const name = this.image.elf.sections[section]?.name;
+    throw new MissingError(`${name} in the list of section addresses of ${this.name}`);
   }
 
   private isKept(section: ElfSection): boolean {
@@ -294,6 +307,7 @@ export class BuiltModule implements BuiltObject {
     if (section !== SHN_UNDEF) {
       const name = image.elf.sections[section]?.name;
       if (name === ".data..percpu") return signedAddress(module.percpu) + symbols.values[row];
+      this.needPlace(section);
       return (this.addresses.get(section) ?? BASE) + symbols.values[row];
     }
     const name = symbols.name(row);
