@@ -22,6 +22,7 @@ const RESULTS = {
   cpus: "CpusResult",
   read: "ReadResult",
   types: "TypesResult",
+  locks: "LocksResult",
   prove: "ProveResult",
   "boot-order": "BootOrderResult",
   error: "ErrorResult",

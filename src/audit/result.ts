@@ -33,7 +33,13 @@ export function kernelFacts(kernel: Kernel, kaslrOffset?: number): KernelFacts {
 }
 
 /** Causes come before what follows from them: one mixed lock explains a thousand stale sites. */
-const CAUSES: readonly Finding["id"][] = ["lock.mixed", "hang.lock-pair", "slot.late-write"];
+const CAUSES: readonly Finding["id"][] = [
+  "lock.mixed",
+  "hang.lock-pair",
+  "hang.deadlock",
+  "lock.impossible",
+  "slot.late-write",
+];
 
 /** Findings by severity, then by object, then by address. */
 function order(findings: Finding[]): Finding[] {

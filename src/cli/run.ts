@@ -5,6 +5,7 @@ import { registerBootOrder } from "./commands/boot-order.ts";
 import { registerCpus } from "./commands/cpus.ts";
 import { registerDiagnose } from "./commands/diagnose.ts";
 import { registerInfo } from "./commands/info.ts";
+import { registerLocks } from "./commands/locks.ts";
 import { registerLog } from "./commands/log.ts";
 import { registerProve } from "./commands/prove.ts";
 import { registerRead } from "./commands/read.ts";
@@ -22,6 +23,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerSite,
   registerLog,
   registerCpus,
+  registerLocks,
   registerProve,
   registerBootOrder,
   registerSymbols,

@@ -150,5 +150,54 @@ export interface HangLockPair extends FindingBase {
   readonly witness: readonly string[];
 }
 
-export type Finding = TextForeign | SiteStale | Unknown | LockMixed | SlotLateWrite | HangLockPair;
+/** Locks of one type whose words no history of its operations leaves. `address` is that of the first. */
+export interface LockImpossible extends FindingBase {
+  readonly id: "lock.impossible";
+  /** "ticket spinlock" */
+  readonly type: string;
+  /** Those that somebody waits for first. */
+  readonly locks: readonly {
+    /** "irq_desc+0x7c", or its address */
+    readonly name: string;
+    /** "0x…" */
+    readonly address: string;
+    /** the lock in memory order */
+    readonly bytes: string;
+    readonly meaning: string;
+    /** what it would be as the other kind of lock that this kernel has: "ticket spinlock: free: head and tail are both 4" */
+    readonly otherwise?: string;
+  }[];
+}
+
+/** One step of a deadlock: the task sleeps for `waitsFor`, which the next step's task has. */
+export interface DeadlockStep {
+  /** "insmod (PID 12)" */
+  readonly task: string;
+  /** "0x…" of the struct task_struct */
+  readonly address: string;
+  /** "dl_first [dl]" */
+  readonly waitsFor: string;
+  /** "0x…" */
+  readonly lock: string;
+  /** "mutex" */
+  readonly type: string;
+  /** where it sleeps, innermost first */
+  readonly at: readonly string[];
+}
+
+/** Tasks of which each waits for a lock that the next one has, in a circle: proved by owner words and waiter lists. */
+export interface HangDeadlock extends FindingBase {
+  readonly id: "hang.deadlock";
+  readonly cycle: readonly DeadlockStep[];
+}
+
+export type Finding =
+  | TextForeign
+  | SiteStale
+  | Unknown
+  | LockMixed
+  | SlotLateWrite
+  | HangLockPair
+  | LockImpossible
+  | HangDeadlock;
 export type FindingId = Finding["id"];

@@ -73,7 +73,7 @@ export function lockSitesOf(
 }
 
 /** With call depth tracking a call enters a function through the counting sequence in front of it (callthunks.c, 6.2). */
-function countingPadding(kernel: Kernel): number {
+export function countingPadding(kernel: Kernel): number {
   const start = kernel.find("skl_call_thunk_template");
   const end = kernel.find("skl_call_thunk_tail");
   return start === undefined || end === undefined || end <= start || end - start > 64n ? 0 : Number(end - start);

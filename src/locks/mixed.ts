@@ -3,16 +3,13 @@
 import { formatAddress, fromKernelOffset } from "../bytes/brand.ts";
 import type { AffectedLock, LockMixed, LockSide } from "../findings/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { PerCpu } from "../stacks/per-cpu.ts";
 import { type AffectedContext, affectedLocks } from "./affected-locks.ts";
-import { CpuWaits } from "./cpu-waits.ts";
 import type { Implementations } from "./implementation.ts";
 import { loadedAfter } from "./late-write.ts";
 import type { LockSite } from "./lock-sites.ts";
-import { SpinQueues } from "./queue.ts";
+import type { LockState } from "./lock-state.ts";
 import { codeOf, countBy, inObjects, nameAt, patchedTo, placesOf, siteCount } from "./site-facts.ts";
 import type { LockSlot } from "./slots.ts";
-import { SpinlockWords } from "./spinlock-word.ts";
 import { type AuditedObject, type Implementation, takes } from "./types.ts";
 
 export interface MixedInput {
@@ -23,6 +20,7 @@ export interface MixedInput {
   readonly before: ReadonlySet<LockSite>;
   readonly objects: readonly AuditedObject[];
   readonly implementations: Implementations;
+  readonly state: LockState;
 }
 
 /**
@@ -56,7 +54,7 @@ function sidesOf(sites: readonly LockSite[], before: ReadonlySet<LockSite>): Sid
 
 /** The finding; undefined when every site that takes has the releases that belong to it, and no others. */
 export function mixedLock(input: MixedInput): LockMixed | undefined {
-  const { kernel, slots, sites, before, implementations } = input;
+  const { kernel, slots, sites, before } = input;
   const taking = sidesOf(
     sites.filter((site) => takes(site.slot.role)),
     before,
@@ -81,20 +79,7 @@ export function mixedLock(input: MixedInput): LockMixed | undefined {
       ),
     ),
   ].sort((a, b) => Number(a.object === "vmlinux") - Number(b.object === "vmlinux"));
-  const words = new SpinlockWords(kernel, implementations);
-  const perCpu = new PerCpu(kernel);
-  const cpus = Array.from({ length: Math.min(perCpu.possible, 1024) }, (_, cpu) => cpu);
-  const takers = new Set(
-    sites.flatMap((site) => (takes(site.slot.role) && site.target !== undefined ? [site.target] : [])),
-  );
-  const waits = new CpuWaits(
-    kernel,
-    words,
-    implementations,
-    new SpinQueues(kernel, perCpu, cpus),
-    perCpu,
-    takers,
-  ).all();
+  const { words, cpuWaits: waits } = input.state;
   const context: AffectedContext = { ...input, words, waits, conflict: (a, b) => conflicting(a, b) };
   const locks = affectedLocks(context, odd);
   const telling = new Set(locks[0]?.releasedAt.map((place) => place.replace(/ \([^)]*\)$/, "")) ?? []);

@@ -24,10 +24,13 @@ const MCS = "struct mcs_spinlock";
 /** All nodes in use, by CPU. */
 export class SpinQueues {
   readonly nodes: readonly QueueNode[];
+  /** CPUs whose nodes could be read. */
+  readonly readable: ReadonlySet<number>;
   private readonly byAddress = new Map<bigint, QueueNode>();
 
   constructor(kernel: Kernel, perCpu: PerCpu, cpus: readonly number[]) {
     const nodes: QueueNode[] = [];
+    const readable = new Set<number>();
     const s = kernel.structures;
     // qnodes since 5.1, mcs_nodes since 4.2 (kernel/locking/qspinlock.c)
     const symbol = ["qnodes", "mcs_nodes"].find((name) => kernel.find(name) !== undefined);
@@ -55,11 +58,13 @@ export class SpinQueues {
           nodes.push(node);
           this.byAddress.set(address, node);
         }
+        readable.add(cpu);
       } catch (error) {
         if (!(error instanceof PalimpsestError)) throw error;
       }
     }
     this.nodes = nodes;
+    this.readable = readable;
   }
 
   /** The tail that a lock has whose queue this node is in; undefined when the chain of nodes breaks or loops. */

@@ -46,6 +46,9 @@ export function findingLines(finding: Finding, paint: Paint): string[] {
         ...finding.notes.map((note) => `    ${note}`),
         ...finding.witness.map((step) => paint.dim(`      ${step}`)),
       ];
+    case "lock.impossible":
+    case "hang.deadlock":
+      return [head, ...finding.notes.map((note) => `    ${note}`)];
     default:
       return unreachable(finding);
   }

@@ -63,6 +63,8 @@ describe("every command", () => {
     ["symbols", "healthy", ["no_such_symbol"], 2],
     ["log", "healthy", [], 0],
     ["cpus", "healthy", [], 0],
+    ["locks", "healthy", [], 0],
+    ["locks", "healthy", ["linux_banner"], 2],
     ["read", "healthy", ["linux_banner"], 0],
     ["read", "healthy", ["init_task", "--type", "task_struct"], 0],
     ["types", "healthy", ["list_head", "printk_info", "system_states", "u64", "prb_*"], 0],

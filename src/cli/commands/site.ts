@@ -69,7 +69,7 @@ async function auditAround(context: CommandContext, address: VirtualAddress): Pr
   }
 }
 
-function tellOthers(place: Place, where: string): void {
+export function tellOthers(place: Place, where: string): void {
   if (place.others.length === 0) return;
   const shown = place.others
     .slice(0, 3)

@@ -11,6 +11,11 @@ import { ShapeTypes, type StructShape } from "../../symbols/known-shapes/shape-t
 /** Address and "e8 00 …" of each run of memory. */
 export type Runs = readonly (readonly [bigint, string])[];
 
+/** A little-endian s32 as text: an immediate, or a rel32. */
+export function long(value: number): string {
+  return Array.from({ length: 4 }, (_, i) => ((value >> (8 * i)) & 0xff).toString(16).padStart(2, "0")).join(" ");
+}
+
 const hexBytes = (text: string): Uint8Array =>
   Uint8Array.from(
     text.split(/\s+/).filter((part) => part !== ""),
@@ -86,6 +91,13 @@ class FakeMemory {
     if (bytes === undefined) throw new AddressError(address, "page", "not in the dump");
     return bytes;
   }
+  readPresent(address: bigint, into: Uint8Array): void {
+    for (const { start, bytes } of this.runs) {
+      const from = start > address ? start : address;
+      const end = [start + BigInt(bytes.length), address + BigInt(into.length)].reduce((a, b) => (a < b ? a : b));
+      if (from < end) into.set(bytes.subarray(Number(from - start), Number(end - start)), Number(from - address));
+    }
+  }
   private view(address: bigint, length: number): DataView {
     return new DataView(this.read(address, length).buffer);
   }
@@ -97,6 +109,9 @@ class FakeMemory {
   }
   u32(address: bigint): number {
     return this.view(address, 4).getUint32(0, true);
+  }
+  i32(address: bigint): number {
+    return this.view(address, 4).getInt32(0, true);
   }
   u64(address: bigint): bigint {
     return this.view(address, 8).getBigUint64(0, true);
