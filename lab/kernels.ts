@@ -61,6 +61,11 @@ export function cachedKernels(): Kernel[] {
     .sort((a, b) => compareVersions(b.version, a.version));
 }
 
+/** A kernel's name among folders: package and version. */
+export function kernelKey({ package: name, version }: Pick<PackageVersion, "package" | "version">): string {
+  return `${name}_${version.replaceAll(":", "%3a")}`;
+}
+
 function readKernel(folder: string): Kernel {
   const facts = JSON.parse(readFileSync(join(folder, "kernel.json"), "utf8")) as KernelFacts;
   return { ...facts, folder };
@@ -95,7 +100,7 @@ async function newestKernel(flavour: Flavour, note: (line: string) => void): Pro
   const root = cacheFolder("kernels");
   let trouble = "";
   for (const candidate of worthTrying(candidates)) {
-    const folder = join(root, `${candidate.package}_${candidate.version.replaceAll(":", "%3a")}`);
+    const folder = join(root, kernelKey(candidate));
     if (existsSync(join(folder, "kernel.json"))) return readKernel(folder);
     try {
       await fillFolder(folder, (temporary) => unpackKernel(apt, flavour, candidate, temporary));
@@ -110,7 +115,7 @@ async function newestKernel(flavour: Flavour, note: (line: string) => void): Pro
 }
 
 /** Opens the flavour's suites under a lock, since apt allows one user of its lists. */
-async function withApt(flavour: Flavour): Promise<{ apt: Apt; candidates: PackageVersion[] }> {
+export async function withApt(flavour: Flavour): Promise<{ apt: Apt; candidates: PackageVersion[] }> {
   return withLock(join(cacheFolder("locks"), `apt-${flavour.suites.join("+")}`), async () => {
     const apt = await openApt(flavour.suites);
     const candidates = choosePackages(flavour, await apt.offered("^linux-image-[0-9].*-amd64$"));

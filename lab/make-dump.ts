@@ -17,11 +17,13 @@ import { defaultOptions } from "./dump-types.ts";
 import { LabError } from "./errors.ts";
 import { rearrange } from "./flatmap.ts";
 import { type GuestModule, initramfs, initScript, readGuestReport, statesNotTaken } from "./guest.ts";
-import type { Kernel } from "./kernels.ts";
+import { type Kernel, kernelKey } from "./kernels.ts";
 import { withLock } from "./lock.ts";
 import { ModuleTree } from "./modules.ts";
+import { ownModules, sourcesDigest } from "./own-modules.ts";
 import { cacheFolder, fillFolder, shortDigest } from "./paths.ts";
 import { Guest, GuestDiedError } from "./qemu.ts";
+import { ownModulesOf } from "./states.ts";
 
 /** A dump folder of the cache. */
 export interface Dump {
@@ -46,7 +48,8 @@ export function dumpKey(options: DumpOptions): string {
   const words = [...states, `${cpus}cpu`, `${memoryMegabytes}m`, cpuModel, append].join("-");
   const readable = words.replace(/[^A-Za-z0-9.]+/g, "-").replace(/-+$/, "");
   const recipe = JSON.stringify([cpus, memoryMegabytes, cpuModel, append, states, modules, snapshots]);
-  return `${readable.slice(0, 80)}-${shortDigest(recipe + initScript(modules, states))}`;
+  const own = ownModulesOf(states).length > 0 ? sourcesDigest() : "";
+  return `${readable.slice(0, 80)}-${shortDigest(recipe + initScript(modules, states) + own)}`;
 }
 
 /** Dump folders of one kernel in the cache, or of all. */
@@ -61,10 +64,6 @@ export function cachedDumps(kernel?: Kernel): Dump[] {
 
 function readDump(folder: string): Dump {
   return { folder, facts: JSON.parse(readFileSync(join(folder, "facts.json"), "utf8")) as DumpFacts };
-}
-
-function kernelKey(kernel: Kernel): string {
-  return `${kernel.package}_${kernel.version.replaceAll(":", "%3a")}`;
 }
 
 /** A dump in the cache with these options and at least these formats, or undefined. */
@@ -106,15 +105,16 @@ async function bootAndDump(
 ): Promise<void> {
   const tree = new ModuleTree(join(kernel.folder, "lib", "modules", kernel.release));
   const { modules, missing } = await tree.resolve(options.modules);
+  const given = [...modules, ...(await ownModules(kernel, ownModulesOf(options.states), note))];
   const vmlinuz = join(folder, "vmlinuz");
   copyFileSync(join(kernel.folder, "vmlinuz"), vmlinuz);
-  writeModules(folder, modules);
+  writeModules(folder, given);
   const script = initScript(
     modules.map(({ name }) => name),
     options.states,
   );
   const initrd = join(folder, "initrd.gz");
-  writeFileSync(initrd, initramfs(readBusybox(), modules, script));
+  writeFileSync(initrd, initramfs(readBusybox(), given, script));
   for (let attempt = 1; ; attempt++) {
     const guest = new Guest({ ...options, vmlinuz, initrd, serialLog: join(folder, "serial.log") });
     try {
@@ -129,7 +129,7 @@ async function bootAndDump(
         release: kernel.release,
         ...options,
         qemuVersion: await guest.version(),
-        modulesGiven: modules.map((module) => module.name),
+        modulesGiven: given.map((module) => module.name),
         modulesLoaded: report.loaded,
         modulesMissing: missing,
         modulesFailed: report.failed,

@@ -19,6 +19,8 @@ export interface MatrixResult {
   readonly verdicts: Readonly<Record<string, number>>;
   readonly findings: number;
   readonly cost: Cost | undefined;
+  /** Something is wrong with this guest on purpose. */
+  readonly wrong?: boolean;
   /** Faults that were put into it, when that was asked for. */
   readonly faults?: FaultCounts;
 }
@@ -58,10 +60,12 @@ export function mitigationsOf(vulnerabilities: Readonly<Record<string, string>>)
 /**
  * Judges what `diagnose --json` printed for one dump. It passes when the command found nothing: no stale and no
  * foreign byte, no finding at all, every object checked.
+ * @param finds ids of findings that it has to have instead, each of them and no other, where something is wrong
  */
 export function judge(
   dump: Pick<MatrixResult, "name" | "release" | "guest" | "mitigations">,
   { exitCode, stdout, stderr, cost }: Measured,
+  finds: readonly string[] = [],
 ): MatrixResult {
   const row = { ...dump, cost, sites: 0, bytes: 0, verdicts: {}, findings: 0 };
   let report: unknown;
@@ -82,16 +86,28 @@ export function judge(
   const findings = list(member(report, "findings"));
   const ids = [...new Set(findings.map((finding) => String(member(finding, "id"))))];
   const notChecked = list(member(report, "notChecked"));
+  const surplus = findings.filter((finding) => !finds.includes(String(member(finding, "id"))));
+  const surplusIds = ids.filter((id) => !finds.includes(id));
+  const missed = finds.filter((id) => !ids.includes(id));
   const reasons = [
-    ...(verdicts.stale > 0 ? [`${verdicts.stale} stale bytes`] : []),
+    ...(verdicts.stale > 0 && !finds.includes("site.stale") ? [`${verdicts.stale} stale bytes`] : []),
     ...(verdicts.foreign > 0 ? [`${verdicts.foreign} foreign bytes`] : []),
-    ...(findings.length > 0 ? [`${findings.length} findings: ${ids.slice(0, 5).join(", ")}`] : []),
+    ...(surplus.length > 0 ? [`${surplus.length} findings: ${surplusIds.slice(0, 5).join(", ")}`] : []),
+    ...(missed.length > 0 ? [`not found: ${missed.join(", ")}`] : []),
     ...(notChecked.length > 0 ? [`not checked: ${notChecked.slice(0, 2).map(text).join("; ")}`] : []),
     ...(verdicts.built + verdicts.patched === 0 ? ["no byte accounted for"] : []),
-    ...(exitCode !== 0 ? [`exit code ${exitCode}`] : []),
+    ...(exitCode !== (finds.length > 0 ? 1 : 0) ? [`exit code ${exitCode}`] : []),
   ];
   const sites = mechanisms.reduce((sum: number, counts) => sum + count(member(counts, "sites")), 0);
-  const filled = { ...row, sites, bytes: count(member(account, "bytes")), verdicts, findings: findings.length };
+  const wrong = finds.length > 0 ? { wrong: true } : {};
+  const filled = {
+    ...row,
+    ...wrong,
+    sites,
+    bytes: count(member(account, "bytes")),
+    verdicts,
+    findings: findings.length,
+  };
   return { ...filled, outcome: reasons.length === 0 ? "pass" : "fail", reason: reasons.join("; ") };
 }
 
@@ -149,8 +165,9 @@ export function renderMatrix(results: readonly MatrixResult[]): string {
         : `**${result.outcome}** ${result.reason.replaceAll("|", "/").replaceAll("\n", " ")}`,
     ];
   };
+  const healthy = results.filter(({ wrong }) => !wrong);
   const sums = verdictNames.map((verdict) => {
-    const sum = results.reduce((total, { verdicts }) => total + (verdicts[verdict] ?? 0), 0);
+    const sum = healthy.reduce((total, { verdicts }) => total + (verdicts[verdict] ?? 0), 0);
     return `${verdict} ${sum.toLocaleString("en")}`;
   });
   const measured = results.flatMap(({ cost }) => (cost ? [cost] : []));
@@ -160,7 +177,8 @@ export function renderMatrix(results: readonly MatrixResult[]): string {
 Dumps of Debian kernels under QEMU, each diagnosed with \`palimpsest diagnose\`. Made by \`npm run lab -- matrix\`, which
 always takes the newest package of each suite. \`sites\` are entries of the tables of all mechanisms, columns \`patched\` to
 \`absent\` count bytes of code by verdict; \`#2\` and on are further dumps of one guest. A dump passes when nothing at all was
-found in it, since each of these kernels is healthy.
+found in it, since each of these kernels is healthy: but for \`late-switch\`, whose lock slots were changed too late on purpose.
+That must be found there and nothing else, and their bytes are not in the sums.
 
 **${totals(results)}.** Bytes: ${sums.join(", ")}. At most ${most((c) => c.cpuSeconds).toFixed(2)} s of CPU and
 ${most((c) => c.peakMegabytes).toFixed(0)} MB for one dump.

@@ -20,7 +20,7 @@ describe("the matrix", () => {
   });
   it("has a part for each main kernel that CI runs", () => {
     const ci = matrix.filter((row) => row.ci);
-    expect(ci).toHaveLength(12);
+    expect(ci).toHaveLength(15);
     for (const flavour of main) expect(ci.some((row) => row.flavour === flavour)).toBe(true);
   });
   it.each([
@@ -64,6 +64,26 @@ describe("judge", () => {
       outcome,
       reason,
     });
+  });
+});
+
+describe("judge of a guest with something wrong", () => {
+  const account = { built: 10, patched: 5, stale: 6, foreign: 0 };
+  const late = ["lock.mixed", "site.stale"];
+  const found = (...ids: string[]) => report(account, { findings: ids.map((id) => ({ id })) });
+  it.each<[number, string, MatrixResult["outcome"], string]>([
+    [1, found("lock.mixed", "site.stale", "site.stale"), "pass", ""],
+    [1, found("lock.mixed"), "fail", "not found: site.stale"],
+    [1, found("lock.mixed", "site.stale", "text.foreign"), "fail", "1 findings: text.foreign"],
+    [0, found(), "fail", "not found: lock.mixed, site.stale; exit code 0"],
+    [1, report({ ...account, foreign: 2 }, { findings: late.map((id) => ({ id })) }), "fail", "2 foreign bytes"],
+  ])("exit code %i, %s: %s", (exitCode, stdout, outcome, reason) => {
+    expect(judge(dump, { exitCode, stdout, stderr: "", cost }, late)).toMatchObject({ outcome, reason, wrong: true });
+  });
+
+  it("leaves its bytes out of the document's sums", () => {
+    const judged = judge(dump, { exitCode: 1, stdout: found(...late), stderr: "", cost }, late);
+    expect(renderMatrix([judged])).toContain("Bytes: built 0, patched 0, equivalent 0, inFlight 0, stale 0,");
   });
 });
 

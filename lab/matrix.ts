@@ -10,7 +10,12 @@ export interface MatrixRow {
   readonly options: DumpOptions;
   /** In the part that .ci/run runs. */
   readonly ci: boolean;
+  /** Ids of the findings that it must have, and no others; empty for a healthy kernel. */
+  readonly finds: readonly string[];
 }
+
+/** Enough where the locks are what counts. */
+const fewModules = ["qemu_fw_cfg", "floppy", "loop"];
 
 /** What each of the four main kernels is tried with. */
 const everyMainKernel: Readonly<Record<string, Partial<DumpOptions>>> = {
@@ -35,6 +40,9 @@ const everyMainKernel: Readonly<Record<string, Partial<DumpOptions>>> = {
   epyc: { cpuModel: "EPYC" },
   milan: { cpuModel: "EPYC-Milan" },
   toggle: { ...state("toggle"), cpus: 2, snapshots: 10 },
+  "late-user": { ...state("late-user"), modules: fewModules },
+  "late-switch": { ...state("late-switch"), modules: fewModules },
+  "late-switch-hang": { ...state("late-switch-hang"), modules: fewModules },
 };
 
 /** What only some kernels have, or what is worth it on some only. */
@@ -77,11 +85,20 @@ const single: readonly (readonly [flavour: string, what: string, options: Partia
   ["7-rt", "plain", {}],
 ];
 
+/** What follows from lock slots that changed too late: the mistake of bug 838026. */
+const lateSlots = ["lock.mixed", "hang.lock-pair", "slot.late-write", "site.stale"];
+const findsOf: Partial<Record<StateName, readonly string[]>> = {
+  "late-switch": lateSlots,
+  "late-switch-hang": lateSlots,
+};
+
 /** The rows that .ci/run has time for: one look at each kernel and at each kind of patching. */
 const inCi = new Set([
   ...["5.10/plain", "6.1/plain", "6.12/plain", "7/plain"],
   ...["6.1/traced-and-probed", "6.12/kprobe-int3", "7/events", "5.10/filter"],
   ...["6.12/skylake-call-depth", "6.12/milan-srso", "6.1-cloud/plain", "6.1/1cpu"],
+  // test/slow/late-switch.test.ts has made these.
+  ...["5.10/late-switch-hang", "7/late-switch-hang", "6.1/late-user"],
 ]);
 
 function state(name: StateName): Partial<DumpOptions> {
@@ -90,7 +107,8 @@ function state(name: StateName): Partial<DumpOptions> {
 
 function row(flavour: string, what: string, options: Partial<DumpOptions>): MatrixRow {
   const name = `${flavour}/${what}`;
-  return { name, flavour, options: { ...defaultOptions, ...options }, ci: inCi.has(name) };
+  const finds = (options.states ?? []).flatMap((each) => findsOf[each] ?? []);
+  return { name, flavour, options: { ...defaultOptions, ...options }, ci: inCi.has(name), finds };
 }
 
 /** All rows, kernel by kernel. */

@@ -84,7 +84,8 @@ async function runRow(
     for (const [index, { file }] of wanted.entries()) {
       const name = index === 0 ? row.name : `${row.name}#${index + 1}`;
       const mitigations = mitigationsOf(dump.facts.vulnerabilities);
-      const result = await diagnoseOne(dump, file, { name, release: kernel.release, guest, mitigations });
+      const about = { name, release: kernel.release, guest, mitigations };
+      const result = await diagnoseOne(dump, file, about, row.finds);
       results.push(faults > 0 ? await withFaults(dump, file, result, faults) : result);
     }
     // A dump that does not pass is what one wants to look at.
@@ -100,10 +101,15 @@ async function runRow(
   return results;
 }
 
-async function diagnoseOne(dump: Dump, file: string, about: Parameters<typeof judge>[0]): Promise<MatrixResult> {
+async function diagnoseOne(
+  dump: Dump,
+  file: string,
+  about: Parameters<typeof judge>[0],
+  finds: readonly string[],
+): Promise<MatrixResult> {
   const { folder } = dump;
   const arranged = ["--image", join(folder, "vmlinuz"), "--modules", join(folder, "modules"), "--json"];
-  return judge(about, await palimpsest(["diagnose", join(folder, file), ...arranged], DIAGNOSE_TIMEOUT_SECONDS));
+  return judge(about, await palimpsest(["diagnose", join(folder, file), ...arranged], DIAGNOSE_TIMEOUT_SECONDS), finds);
 }
 
 /** Audits the dump once more with faults in it. */

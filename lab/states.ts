@@ -8,6 +8,8 @@ export interface GuestState {
   readonly script: string;
   /** What the words of its `check` must match. */
   readonly took: RegExp;
+  /** Modules of the lab's own (lab/modules) that it loads itself from /mod. */
+  readonly own?: readonly string[];
 }
 
 const middle = (name: string) => Array.from({ length: 24 }, (_, i) => `${name}+${i + 5}`).join(" ");
@@ -18,6 +20,22 @@ probe lab_entry p do_sys_openat2 do_filp_open vfs_open
 probe lab_read p ${middle("vfs_read")}
 probe lab_write p ${middle("vfs_write")}
 echo 1 > $T/events/kprobes/enable`;
+
+/**
+ * Loads a module that makes other CPUs spin for good, with interrupts off. The shell, the tasks that it starts and all
+ * device interrupts keep to CPU 0 then, which goes on. Waits for the module to set `parameter`.
+ */
+const loadThenWait = (module: string, parameter: string, options = "") => `
+taskset -p 1 $$ >/dev/null; for f in /proc/irq/*/smp_affinity; do echo 1 > $f; done 2>/dev/null
+insmod /mod/${module}.ko ${options}
+p=/sys/module/${module}/parameters/${parameter}
+n=0; while [ $n -lt 240 ] && [ "$(cat $p)" = 0 ]; do sleep 0.5; n=$((n+1)); done`;
+
+const lateUser = (state: string, options: string) => `${loadThenWait("late_user", "outcome", options)}
+check ${state} $(grep -c '^late_switch ' /proc/modules) $(cat $p)`;
+
+const lateSwitch = (state: string, options: string) => `insmod /mod/late_switch.ko
+${lateUser(state, options)}`;
 
 const toggleLoop = (name: string, on: string, off: string) =>
   `( n=0; while :; do ${on}; ${off}; n=$((n+1)); echo $n > /tmp/${name}; done ) >/dev/null 2>&1 &`;
@@ -101,9 +119,39 @@ check hotplug $(cat $C/online) $(cat $C/present)`,
 check unload $(grep -c '^xfs ' /proc/modules) $(grep -c '^floppy ' /proc/modules) $(grep -c '^loop ' /proc/modules)`,
     took: /^0 [01] 0$/,
   },
+  "lock-states": {
+    about: "locks of every type free, held, and waited for by tasks and by CPUs; takes five CPUs",
+    own: ["lock_states"],
+    script: `${loadThenWait("lock_states", "ready")}; check lock-states $(cat $p || echo "needs five CPUs")`,
+    took: /^[12]$/,
+  },
+  "late-user": {
+    about: "a module with lock sites of its own, and contention there; the lock slots stay as they are",
+    own: ["late_user"],
+    script: lateUser("late-user", "contend=1"),
+    took: /^0 3$/,
+  },
+  "late-switch": {
+    about: "the lock slots changed after boot, then a module with lock sites of its own loaded",
+    own: ["late_switch", "late_user"],
+    script: lateSwitch("late-switch", ""),
+    took: /^1 3$/,
+  },
+  "late-switch-hang": {
+    about: "the same, and CPU 2 waits at such a site for a lock that the core released: for ever",
+    own: ["late_switch", "late_user"],
+    script: lateSwitch("late-switch-hang", "contend=1"),
+    took: /^1 4$/,
+  },
 } as const satisfies Readonly<Record<string, GuestState>>;
 
 export type StateName = keyof typeof guestStates;
+
+/** The lab's own modules that these states load, each once. */
+export function ownModulesOf(states: readonly StateName[]): string[] {
+  const each = states.flatMap((state) => (guestStates[state] as GuestState).own ?? []);
+  return [...new Set(each)];
+}
 
 /** True for the name of a state. */
 export function isStateName(name: string): name is StateName {
