@@ -9,9 +9,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import * as diagnose from "./bench/diagnose.mjs";
 import * as otherTools from "./bench/other-tools.mjs";
+import * as prove from "./bench/prove.mjs";
 import { renderRows } from "./bench/render.mjs";
 
-const sections = { diagnose, "other-tools": otherTools };
+const sections = { diagnose, prove, "other-tools": otherTools };
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const { values: flags } = parseArgs({
