@@ -26,8 +26,10 @@ function module(changed: Readonly<Record<string, number | undefined>>): KernelMo
     at === undefined ? [] : [[name, virtualAddress(BASE + BigInt(at))]],
   );
   const regions = [{ kind: "core", base: virtualAddress(BASE), size: 0x3000 }];
-  return { sections: new Map(placed), regions } as unknown as KernelModule;
+  return { name: "quire", sections: new Map(placed), regions, text: textOf(0, 0x1000) } as unknown as KernelModule;
 }
+
+const textOf = (at: number, size: number) => ({ base: virtualAddress(BASE + BigInt(at)), size });
 
 it.each<[string, Record<string, number | undefined>, string | undefined]>([
   ["as the loader laid them", {}, undefined],
@@ -43,4 +45,14 @@ it.each<[string, Record<string, number | undefined>, string | undefined]>([
 it("misses the sections that a loader records", () => {
   expect([...unplacedSections(module({}), sections)]).toEqual([]);
   expect([...unplacedSections(module({ ".data": undefined, ".text": undefined }), sections)]).toEqual([0, 3]);
+});
+
+it("does not take the text of another for its own", () => {
+  const next = { ...module({}), name: "vellum", text: textOf(0x4000, 0x1000) };
+  const told = (size: number) => {
+    const own = { ...module({}), text: textOf(0, size) };
+    return placementProblem(own, sections, [own, next]);
+  };
+  expect([0x1000, 0x4000].map(told)).toEqual([undefined, undefined]);
+  expect(told(0x5000)).toBe("its text claims 20480 bytes, of which the last lie in the memory of vellum");
 });

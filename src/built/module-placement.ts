@@ -6,6 +6,7 @@ import type { ElfSection } from "../bytes/elf.ts";
 import type { KernelModule } from "../kernel/modules.ts";
 
 const SHF_ALLOC = 2;
+const PAGE = 4096n;
 /** Placed by rules of their own. */
 const APART = /^\.data\.\.percpu|^\.init|^\.modinfo$|^__versions?/;
 
@@ -22,8 +23,15 @@ export function unplacedSections(module: KernelModule, sections: readonly ElfSec
   return new Set(lost.map(({ index }) => index));
 }
 
-/** What is wrong with them; undefined when nothing is. Sections of init memory, which is given back, may lie anywhere. */
-export function placementProblem(module: KernelModule, sections: readonly ElfSection[]): string | undefined {
+/**
+ * What is wrong with them; undefined when nothing is. Sections of init memory, which is given back, may lie anywhere.
+ * @param all modules of the kernel
+ */
+export function placementProblem(
+  module: KernelModule,
+  sections: readonly ElfSection[],
+  all: readonly KernelModule[] = [],
+): string | undefined {
   const names = new Map<string, number>();
   for (const { name } of sections) names.set(name, (names.get(name) ?? 0) + 1);
   const placed: { readonly name: string; readonly start: VirtualAddress; readonly end: bigint }[] = [];
@@ -42,10 +50,25 @@ export function placementProblem(module: KernelModule, sections: readonly ElfSec
       return `${at} is not aligned to ${align} bytes`;
     placed.push({ name: section.name, start, end });
   }
+  const end = placed.reduce((last, each) => (inText(module, each.start) && each.end > last ? each.end : last), 0n);
+  const textEnd = module.text.base + BigInt(module.text.size);
+  // The loader rounds up to pages. A claim beyond that is a damaged one when the memory is another's.
+  const other =
+    textEnd - end < 2n * PAGE ? undefined : all.find((each) => each !== module && overlaps(each, end, textEnd));
+  if (end !== 0n && other !== undefined)
+    return `its text claims ${module.text.size} bytes, of which the last lie in the memory of ${other.name}`;
   placed.sort((a, b) => (a.start < b.start ? -1 : 1));
   for (let i = 1; i < placed.length; i++) {
     const [before, after] = [placed[i - 1], placed[i]];
     if (after.start < before.end) return `${after.name} at ${formatAddress(after.start)} lies inside of ${before.name}`;
   }
   return undefined;
+}
+
+function inText({ text }: KernelModule, address: bigint): boolean {
+  return address >= text.base && address < text.base + BigInt(text.size);
+}
+
+function overlaps({ text }: KernelModule, start: bigint, end: bigint): boolean {
+  return text.size > 0 && text.base < end && text.base + BigInt(text.size) > start;
 }

@@ -64,7 +64,7 @@ export class BuiltModule implements BuiltObject {
       // mod_sysfs_setup() records them late in loading, mod_sysfs_teardown() takes them back early in unloading.
       throw new MissingError(`the list of section addresses of ${module.name} (its state is "${module.state}")`);
     }
-    const wrong = placementProblem(module, elf.sections);
+    const wrong = placementProblem(module, elf.sections, kernel.modules);
     if (wrong !== undefined) throw new FormatError(`the list of section addresses of ${module.name}`, wrong);
     this.unplaced = unplacedSections(module, elf.sections);
     for (const section of elf.sections) {

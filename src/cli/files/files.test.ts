@@ -238,7 +238,16 @@ describe("places", () => {
     const names = ["vmlinuz", "vmlinuz-6.1.0-7-amd64", "boot/vmlinux-3.0.1", "bzImage", "vmlinux.xz", "kernel-6.1"];
     expect(names.filter(isImageName)).toEqual(names);
     expect(
-      ["vmlinux.h", "vmcore", "kernel.txt", "kernel.d.ts", "kernel.py", "vmlinuz.deb", "kernelshark", "initrd.img"].filter(isImageName),
+      [
+        "vmlinux.h",
+        "vmcore",
+        "kernel.txt",
+        "kernel.d.ts",
+        "kernel.py",
+        "vmlinuz.deb",
+        "kernelshark",
+        "initrd.img",
+      ].filter(isImageName),
     ).toEqual([]);
   });
 
