@@ -61,6 +61,16 @@ it.each<[string, Partial<XenPlan>, string]>([
   ["no pages", { omit: ".xen_pages" }, "without program headers and without Xen's sections"],
   ["no notes", { omit: ".note.Xen" }, "without Xen's sections"],
   ["no frame list", { omit: ".xen_pfn" }, "core: section headers: no section .xen_pfn"],
+  [
+    "no frame list of a PV guest",
+    { paravirtual: true, omit: ".xen_p2m" },
+    "core: section headers: no section .xen_p2m",
+  ],
+  [
+    "frames that cannot be, all of them",
+    { pages: [{ frame: 1n << 41n, bytes: pageOf(3) }] },
+    "no page has a frame number",
+  ],
   ["a wrong magic", { magic: 0x1234n }, "note Xen type 33554433+0x0: magic 0x1234"],
   ["large pages", { pageSize: 16384n }, "a page size of 16384 bytes is not supported"],
   ["only unused entries", { pages: [hole, hole] }, "core: .xen_pfn: no page has a frame number"],
@@ -80,6 +90,31 @@ it("reports frames that cannot be, other counts and other registers", () => {
   const compat = open(core({ vcpus: [vcpu({})], entrySize: 2800 }));
   expect(compat.cpus).toEqual([]);
   expect(compat.problems).toEqual(["core: .xen_prstatus: entries of 2800 bytes, not 5168: no registers"]);
+});
+
+it("reads as many pages as have frames, and as many frames as have pages", () => {
+  const whole = core();
+  const view = new DataView(whole.buffer, whole.byteOffset, whole.length);
+  const at = Number(view.getBigUint64(40, true));
+  /** Sets sh_size of the section that has it at that value. */
+  const resize = (size: number, to: number): Uint8Array => {
+    const bytes = whole.slice();
+    const copy = new DataView(bytes.buffer);
+    for (let i = 0; i < view.getUint16(60, true); i++) {
+      if (Number(view.getBigUint64(at + i * 64 + 32, true)) === size)
+        copy.setBigUint64(at + i * 64 + 32, BigInt(to), true);
+    }
+    return bytes;
+  };
+  const fewer = open(resize(5 * 8, 2 * 8 + 4));
+  expect(fewer.problems).toEqual(["core: .xen_pfn: 2 frames for 5 pages"]);
+  expect(fewer.incomplete).toBe(true);
+  expect(fewer.physical.page(1)).toEqual(pageOf(1));
+  expect(fewer.physical.page(4)).toBeUndefined();
+  const short = open(resize(5 * 4096, 3 * 4096));
+  expect(short.problems).toEqual(["core: .xen_pfn: 5 frames for 3 pages"]);
+  expect(short.physical.page(4)).toEqual(pageOf(4));
+  expect(short.physical.page(5)).toBeUndefined();
 });
 
 it("works without registers", () => {
