@@ -17,6 +17,19 @@ const GUESTS: readonly (readonly [row: string, altInstr: number, patched: number
   ["7/plain", 14, 600_000],
 ];
 
+/** Entries of __mcount_loc in the image that are not zero: since 6.12 the build clears those of weak functions. */
+function mcountEntries({ kernel, images, clean }: OpenedDump): number {
+  const [start, stop] = ["__start_mcount_loc", "__stop_mcount_loc"].map(
+    (name) => kernel.address(name) - BigInt(clean.kaslrOffset ?? 0),
+  );
+  const section = images.core?.elf.sections.find(
+    ({ address, size }) => address <= start && stop <= address + BigInt(size),
+  );
+  if (section === undefined || images.core === undefined) return -1;
+  const bytes = images.core.elf.bytes(section).slice(Number(start - section.address), Number(stop - section.address));
+  return new BigUint64Array(bytes.buffer).filter((entry) => entry !== 0n).length;
+}
+
 for (const [row, altInstr, patched] of GUESTS) {
   describe.skipIf(!(await labHas(row.split("/")[0])))(row, () => {
     let dump: LabDump;
@@ -55,7 +68,7 @@ for (const [row, altInstr, patched] of GUESTS) {
       expect(sites("endbr")).toBe(sealed && sealed / 4);
       expect(sites("jump-labels")).toBe(entries("__start___jump_table", "__stop___jump_table", 16));
       expect(sites("static-calls")).toBe(entries("__start_static_call_sites", "__stop_static_call_sites", 8));
-      expect(sites("ftrace")).toBe(entries("__start_mcount_loc", "__stop_mcount_loc", 8));
+      expect(sites("ftrace")).toBe(mcountEntries(opened));
     });
 
     it("tells 2,000 faults at their exact bytes and nothing else", () => {
