@@ -12,9 +12,11 @@ const isGlobal = (symbol: KernelSymbol): boolean => symbol.type >= "A" && symbol
  */
 export function exportedSymbol(kernel: Kernel, name: string, asking: string): VirtualAddress | undefined {
   const candidates = kernel.symbols.lookupAll(name);
-  if (candidates.length === 1) return candidates[0].address;
+  const isFunction = candidates[0]?.type === "T";
+  if (candidates.length === 1 && !isFunction) return candidates[0].address;
   const entry = kernel.symbols.lookup(`__ksymtab_${name}`);
   const target = entry && exportedValue(kernel, entry.address);
+  if (candidates.length === 1) return oneOf(kernel, candidates[0].address, target);
   // kallsyms leaves absolute symbols out (up to 3.x), `jiffies` among them: then the export is all there is.
   if (candidates.length === 0 && target !== undefined) return target;
   if (candidates.length > 1) {
@@ -23,6 +25,20 @@ export function exportedSymbol(kernel: Kernel, name: string, asking: string): Vi
   }
   const elsewhere = kernel.allSymbols.lookupAll(name).filter((symbol) => symbol.module !== asking);
   return (elsewhere.find(isGlobal) ?? elsewhere[0])?.address;
+}
+
+/** kallsyms and the export agree; where a damaged dump has them differ, what looks more like a function's start is one. */
+function oneOf(kernel: Kernel, told: VirtualAddress, target: VirtualAddress | undefined): VirtualAddress {
+  if (target === undefined || target === told) return told;
+  return likeness(kernel, target) > likeness(kernel, told) ? target : told;
+}
+
+/** 2: ENDBR64 or its replacement, or the NOP or call of ftrace, as nearly all exported functions begin; 0: no memory there. */
+function likeness(kernel: Kernel, address: VirtualAddress): 0 | 1 | 2 {
+  const bytes = kernel.memory.tryRead(address, 5);
+  if (bytes === undefined) return 0;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return /^(f30f1efa|660f1f00|0f1f40d6|0f1f440000|6666666690|e8)/.test(hex) ? 2 : 1;
 }
 
 /**
