@@ -35,27 +35,27 @@ export interface CodeEffects {
   readonly slotCalls: readonly SlotCall[];
 }
 
-const OPERATIONS: ReadonlyMap<iced.Mnemonic, WordOperation> = new Map([
-  [iced.Mnemonic.Xadd, "xadd"],
-  [iced.Mnemonic.Cmpxchg, "cmpxchg"],
-  [iced.Mnemonic.Xchg, "xchg"],
-  [iced.Mnemonic.Inc, "inc"],
-  [iced.Mnemonic.Dec, "dec"],
-  [iced.Mnemonic.Add, "add"],
-  [iced.Mnemonic.Sub, "sub"],
-  [iced.Mnemonic.Bts, "bts"],
-]);
+// Functions rather than constants: a page loads the decoder behind this module.
+const operations = once<ReadonlyMap<iced.Mnemonic, WordOperation>>(
+  () =>
+    new Map([
+      [iced.Mnemonic.Xadd, "xadd"],
+      [iced.Mnemonic.Cmpxchg, "cmpxchg"],
+      [iced.Mnemonic.Xchg, "xchg"],
+      [iced.Mnemonic.Inc, "inc"],
+      [iced.Mnemonic.Dec, "dec"],
+      [iced.Mnemonic.Add, "add"],
+      [iced.Mnemonic.Sub, "sub"],
+      [iced.Mnemonic.Bts, "bts"],
+    ]),
+);
 
 /** Mnemonics whose first operand is only read. */
-const READS: ReadonlySet<iced.Mnemonic> = new Set([
-  iced.Mnemonic.Cmp,
-  iced.Mnemonic.Test,
-  iced.Mnemonic.Bt,
-  iced.Mnemonic.Push,
-  iced.Mnemonic.Prefetchw,
-]);
+const reads = once<ReadonlySet<iced.Mnemonic>>(
+  () => new Set([iced.Mnemonic.Cmp, iced.Mnemonic.Test, iced.Mnemonic.Bt, iced.Mnemonic.Push, iced.Mnemonic.Prefetchw]),
+);
 
-const CALL_CLOBBERED: readonly iced.Register[] = [
+const callClobbered = once<readonly iced.Register[]>(() => [
   iced.Register.RAX,
   iced.Register.RCX,
   iced.Register.RDX,
@@ -65,7 +65,15 @@ const CALL_CLOBBERED: readonly iced.Register[] = [
   iced.Register.R9,
   iced.Register.R10,
   iced.Register.R11,
-];
+]);
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
 
 /**
  * One pass over a function's bytes in address order. Precise enough for lock functions, which keep the lock's address in
@@ -97,7 +105,7 @@ export function codeEffects(bytes: Uint8Array, start: bigint): CodeEffects {
         }
         // The tracer's call, at the entry or behind ENDBR or `push %rbp; mov %rsp,%rbp`, keeps all registers.
         const tracer = instruction.ip === start || instruction.ip === start + 4n;
-        if (call && !tracer) for (const register of CALL_CLOBBERED) holders.delete(register);
+        if (call && !tracer) for (const register of callClobbered()) holders.delete(register);
         continue;
       }
       if (flow === iced.FlowControl.IndirectCall || flow === iced.FlowControl.IndirectBranch) {
@@ -150,8 +158,8 @@ function effectOf(instruction: iced.Instruction, holders: ReadonlySet<iced.Regis
   const immediate =
     kind !== iced.OpKind.Register && kind !== iced.OpKind.Memory && last > 0 ? instruction.immediate(last) : undefined;
   const operation =
-    OPERATIONS.get(instruction.mnemonic) ??
-    (memoryOperand === 0 && !READS.has(instruction.mnemonic) ? "store" : "load");
+    operations().get(instruction.mnemonic) ??
+    (memoryOperand === 0 && !reads().has(instruction.mnemonic) ? "store" : "load");
   // xchg may name its operands in either order; the others change memory only as their first operand.
   if (memoryOperand !== 0 && operation !== "xchg") return { operation: "load", width, offset };
   return { operation, width, offset, immediate };
@@ -160,7 +168,7 @@ function effectOf(instruction: iced.Instruction, holders: ReadonlySet<iced.Regis
 function trackHolders(instruction: iced.Instruction, holders: Set<iced.Register>): void {
   if (instruction.opCount === 0 || instruction.opKind(0) !== iced.OpKind.Register) return;
   const { mnemonic } = instruction;
-  if (READS.has(mnemonic) || mnemonic === iced.Mnemonic.Pop || mnemonic === iced.Mnemonic.Nop) return;
+  if (reads().has(mnemonic) || mnemonic === iced.Mnemonic.Pop || mnemonic === iced.Mnemonic.Nop) return;
   const written = iced.RegisterExt.fullRegister(instruction.opRegister(0));
   const copies =
     mnemonic === iced.Mnemonic.Mov &&

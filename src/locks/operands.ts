@@ -134,20 +134,22 @@ function followPaths(steps: ReadonlyMap<number, Step>, length: number, start: bi
     const inside = Number(step.target - start);
     const jumps = flow === iced.FlowControl.ConditionalBranch || flow === iced.FlowControl.UnconditionalBranch;
     if (jumps) flowTo(inside, state);
-    if (!ENDS.has(flow)) flowTo(step.next, state);
+    if (!endsRun(flow)) flowTo(step.next, state);
   }
   // A function so large that its paths were not followed to the end has states that may still change: none are told.
   if (budget < 0) states.clear();
   return states;
 }
 
-/** After these nothing follows in address order. */
-const ENDS: ReadonlySet<iced.FlowControl> = new Set([
-  iced.FlowControl.UnconditionalBranch,
-  iced.FlowControl.Return,
-  iced.FlowControl.IndirectBranch,
-  iced.FlowControl.Exception,
-]);
+/** After these nothing follows in address order. A function, since a page loads the decoder behind this module. */
+function endsRun(flow: iced.FlowControl): boolean {
+  return (
+    flow === iced.FlowControl.UnconditionalBranch ||
+    flow === iced.FlowControl.Return ||
+    flow === iced.FlowControl.IndirectBranch ||
+    flow === iced.FlowControl.Exception
+  );
+}
 
 function decodeSteps(bytes: Uint8Array, start: bigint): Map<number, Step> {
   const steps = new Map<number, Step>();
