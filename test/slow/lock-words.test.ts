@@ -9,6 +9,7 @@ import type { DumpOptions } from "../../lab/dump-types.ts";
 import type { VirtualAddress } from "../../src/bytes/brand.ts";
 import { FileSource } from "../../src/bytes/file-source.ts";
 import { prepareCodecs } from "../../src/cli/files/codecs.ts";
+import type { LocksResult } from "../../src/findings/lock-results.ts";
 import type { AuditResult } from "../../src/findings/results.ts";
 import type { Kernel } from "../../src/kernel/kernel.ts";
 import { openKernel } from "../../src/kernel/open.ts";
@@ -22,7 +23,7 @@ import { decodeSemaphore } from "../../src/locks/words/semaphore.ts";
 import type { LockWord } from "../../src/locks/words/types.ts";
 import { openDump } from "../../src/memory/open.ts";
 import { PerCpu } from "../../src/stacks/per-cpu.ts";
-import { diagnose, type LabDump, labDump, labHas } from "./support.ts";
+import { diagnose, type LabDump, labDump, labHas, palimpsest } from "./support.ts";
 
 const CPUS = 5;
 /** A guest that sees its hypervisor takes test-and-set locks, in which no queue shows. */
@@ -142,18 +143,23 @@ describe.each(["5.10", "6.1", "6.12", "7"])("Debian %s", async (flavour) => {
     expect(await inDrgn(dump, locks)).toEqual(OWNED.map((name) => owned(locks, name)));
   });
 
-  it.skipIf(!here)("is a healthy kernel: no mixed locks, no late slots", async () => {
-    const { stdout } = await diagnose(dump, "--json");
-    const { findings } = JSON.parse(stdout) as AuditResult;
-    expect(findings.map(({ id }) => id).filter((id) => /^(lock\.mixed|slot\.|site\.|text\.)/.test(id))).toEqual([]);
+  it.skipIf(!here)("`locks` lists each of them with the tasks and CPUs that wait, in their order", async () => {
+    expect(await waitingFor(dump)).toEqual({ ...SPINNING, ...SLEEPING });
+  });
+
+  it.skipIf(!here)("is a healthy kernel: no mixed locks, no late slots, nothing else", async () => {
+    const { stdout, exitCode } = await diagnose(dump, "--json");
+    expect([(JSON.parse(stdout) as AuditResult).findings, exitCode]).toEqual([[], 0]);
   });
 });
 
 const rtHere = await labHas("6.12-rt");
 describe.skipIf(!rtHere)("Debian 6.12 with PREEMPT_RT", () => {
+  let dump: LabDump;
   let locks: Locks;
   beforeAll(async () => {
-    locks = await open(await labDump("6.12-rt", GUEST));
+    dump = await labDump("6.12-rt", GUEST);
+    locks = await open(dump);
   });
 
   it("raw spinlocks: held, and waited for by one, two and three CPUs", () => spinlocks(locks));
@@ -179,7 +185,55 @@ describe.skipIf(!rtHere)("Debian 6.12 with PREEMPT_RT", () => {
   });
 
   it("semaphores and rt_mutexes", () => sleeping(locks));
+
+  it("`locks` lists each of them with the tasks and CPUs that wait, in their order", async () => {
+    const { lk_rw_contended: _, ...spinning } = SPINNING;
+    // An rt_mutex does not tell readers from writers.
+    const rt = { rwsem_contended: ["lk_rwsem_r", "lk_rwsem_w"], rwsem_crowded: ["lk_crowd_w writer", "lk_crowd_r"] };
+    expect(await waitingFor(dump)).toEqual({
+      ...spinning,
+      ...SLEEPING,
+      lk_rwsem_contended: rt.rwsem_contended,
+      lk_rwsem_crowded: rt.rwsem_crowded,
+      lk_sleeping_contended: ["lk_sleeping_2", "lk_sleeping_1"],
+    });
+  });
 });
+
+/** Who waits for which lock, the first to get it first; lab/modules/lock_states.c tells the same. */
+const SPINNING: Readonly<Record<string, readonly string[]>> = {
+  lk_spin_one: ["CPU 4"],
+  lk_spin_two: ["CPU 1", "CPU 2 node 1"],
+  lk_spin_three: ["CPU 1", "CPU 2 node 0", "CPU 3 node 0"],
+  lk_rw_contended: ["CPU 3 writer", "CPU 4 reader"],
+};
+const SLEEPING: Readonly<Record<string, readonly string[]>> = {
+  lk_mutex_contended: ["lk_mutex_1", "lk_mutex_2"],
+  lk_rwsem_contended: ["lk_rwsem_r reader", "lk_rwsem_w writer"],
+  lk_rwsem_crowded: ["lk_crowd_w writer", "lk_crowd_r reader"],
+  lk_sem_contended: ["lk_sem_1", "lk_sem_2"],
+  lk_rt_contended: ["lk_rt_2", "lk_rt_1"],
+};
+
+/** What `locks` says of the module's locks that somebody waits for. */
+async function waitingFor(dump: LabDump): Promise<Record<string, string[]>> {
+  const { stdout, exitCode } = await palimpsest(["locks", dump.path(), "--image", dump.vmlinuz, "--json"]);
+  const { locks } = JSON.parse(stdout) as LocksResult;
+  expect(exitCode).toBe(0);
+  const own = locks.filter(({ symbol }) => symbol.endsWith(" [lock_states]"));
+  expect(own.filter(({ problems, state }) => problems.length > 0 || !/^(held|contended)$/.test(state))).toEqual([]);
+  const waiting = own.filter(({ waiters }) => waiters.length > 0);
+  return Object.fromEntries(
+    waiting.map(({ symbol, waiters }) => [
+      symbol.replace(/ .*/, ""),
+      waiters.map(({ cpu, node, task, kind }) =>
+        [cpu === undefined ? task?.comm : `CPU ${cpu}`, node === undefined ? undefined : `node ${node}`, kind]
+          .filter((part) => part !== undefined)
+          .join(" "),
+      ),
+    ]),
+  );
+}
 
 function ownerOf(word: LockWord): string {
   expect(word.owner?.comm).toBe("lk_holder");
