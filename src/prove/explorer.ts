@@ -151,9 +151,11 @@ export function exploreFrom(
       if (options.isGoodEnd !== undefined && !options.isGoodEnd(model, at)) violate("bad-end", state);
     }
   };
-  // Verdict and witness later need: one byte and, for a hang, three integers a state.
-  const bytes = (): number =>
-    states.bytes + successors.bytes + starts.bytes + model.bytes + states.count * (1 + 4 * (model.cpus + 1));
+  // Verdict and witness later need: one byte and, for a hang, some integers a state.
+  const others = (): number =>
+    successors.bytes + starts.bytes + model.bytes + states.count * (1 + 4 * (model.cpus + 1));
+  const bytes = (): number => states.bytes + others();
+  const ahead = LOOK_EVERY * maxSuccessors(model.cpus);
 
   states.add(first, 0);
   inspect(0, first);
@@ -166,7 +168,7 @@ export function exploreFrom(
       const seconds = (performance.now() - start) / 1000;
       if (expanded % TELL_EVERY === 0) options.onProgress?.({ states: states.count, seconds });
       const late = seconds > bounds.seconds;
-      if (late || bytes() > bounds.memoryBytes) {
+      if (late || states.bytesWhileAdding(ahead) + others() > bounds.memoryBytes) {
         const name = late ? "seconds" : "memoryBytes";
         bound = { name, value: bounds[name] };
         break;

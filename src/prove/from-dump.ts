@@ -11,6 +11,7 @@ import { decodeTicket } from "../locks/words/ticket.ts";
 import { decodeXenByte } from "../locks/words/xen-byte.ts";
 import { disassemble } from "../x86/disassemble.ts";
 import { dumpEnvironment } from "./dump-environment.ts";
+import { entryProblem } from "./entry-check.ts";
 import { LOCK_ADDRESS } from "./model-addresses.ts";
 import { patchedKernel } from "./patched-kernel.ts";
 import type { ProveOptions } from "./prove.ts";
@@ -129,12 +130,37 @@ export function scenarioOf(
   return { scenario, families, assumptions: around.assumptions };
 }
 
+/** What is answered where one of the ends cannot be entered at all; undefined when both can. */
+export function refusal(kernel: Kernel, question: DumpQuestion): DumpProof | undefined {
+  const reason =
+    entryProblem(kernel, question.lock.address, "lock") ?? entryProblem(kernel, question.unlock.address, "unlock");
+  if (reason === undefined) return undefined;
+  const counts = { states: 0, transitions: 0, seconds: 0, memoryBytes: 0 };
+  return {
+    proof: { verdict: "unsupported", reason, cpus: question.cpus, ...counts, assumptions: [] },
+    file: undefined,
+    states: 0,
+    seconds: 0,
+    lock: nameOf(kernel, question.lock.address),
+    unlock: nameOf(kernel, question.unlock.address),
+    families: ["unknown", "unknown"],
+    assumptions: [],
+  };
+}
+
+const nameOf = (kernel: Kernel, address: VirtualAddress): string =>
+  describeAddress(kernel, address).replace(/^\(.\) /, "") || formatAddress(address);
+
 /** Proves a pair of a dump. */
 export function proveFromDump(kernel: Kernel, question: DumpQuestion, options: ProveOptions = {}): DumpProof {
   const { scenario, families, assumptions } = scenarioOf(kernel, question);
-  const { proof, system, states, seconds } = proveLock(scenario, options);
-  const name = (address: VirtualAddress): string =>
-    describeAddress(kernel, address).replace(/^\(.\) /, "") || formatAddress(address);
+  const { proof: found, system, states, seconds, neverReturns } = proveLock(scenario, options);
+  const name = (address: VirtualAddress): string => nameOf(kernel, address);
+  const alone =
+    neverReturns === undefined
+      ? undefined
+      : `${name(question[neverReturns].address)}, the ${neverReturns}, never returns, although no other CPU runs`;
+  const proof = alone === undefined ? found : { ...found, reason: `${found.reason}: ${alone}` };
   return {
     proof,
     file: proof.witness === undefined ? undefined : packWitness(system, proof.witness),

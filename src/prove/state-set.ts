@@ -19,6 +19,14 @@ export class StateSet {
     return this.chunks.length * CHUNK_ROWS * this.width * 4 + this.index.length * 4;
   }
 
+  /** Bytes at the most while `more` rows are added: a growing index is there twice for a moment. */
+  bytesWhileAdding(more: number): number {
+    const grows = (this.count + more) * 4 > this.index.length;
+    return (
+      this.bytes + Math.ceil(more / CHUNK_ROWS) * CHUNK_ROWS * this.width * 4 + (grows ? this.index.length * 8 : 0)
+    );
+  }
+
   /** The number of the row at `row[offset…]`, added when new: then it equals the old `count`. */
   add(row: Int32Array, offset: number): number {
     const width = this.width;

@@ -123,6 +123,37 @@ test("diagnose proves each pair that the sites form, or as many as it is asked t
   expect((await palimpsest("diagnose", at("vmcore"), "--prove", "some")).status).toBe(2);
 });
 
+test("what cannot be run is named with its place, and so is code that never returns", async () => {
+  const refused = async (lock: string, unlock: string) => {
+    const { status, verdict, reason } = await prove([lock, unlock]);
+    return [status, verdict, reason?.replaceAll(/0x[0-9a-f]{16}/g, "0x…")];
+  };
+  expect(await refused("nr_cpu_ids", UNLOCK)).toEqual([
+    2,
+    "unsupported",
+    "the lock at 0x… (nr_cpu_ids) is no code: its page is not executable",
+  ]);
+  expect(await refused(LOCK, "_raw_spin_unlock_irqrestore+0x2")).toEqual([
+    2,
+    "unsupported",
+    "the unlock at 0x… (_raw_spin_unlock_irqrestore+0x2) is in the middle of an instruction: 0x… _raw_spin_unlock_irqrestore+0x1: mov %rsp,%rbp",
+  ]);
+  expect(await refused("0x1234567890", UNLOCK)).toEqual([
+    2,
+    "unsupported",
+    expect.stringMatching(/^the lock at .* cannot be read: .*is not mapped/),
+  ]);
+  const swapped = await prove(["_raw_spin_unlock_irqrestore", LOCK]);
+  expect(swapped).toMatchObject({ status: 1, verdict: "hang", bounds: { cpus: 1 } });
+  expect(swapped.reason).toContain("in round 1: _raw_spin_lock_irq, the unlock, never returns, although no other CPU");
+  const bounded = await prove([LOCK, "_raw_spin_unlock_irqrestore"], "--cpus", "3", "--states", "50");
+  expect(bounded).toMatchObject({
+    status: 2,
+    verdict: "not-proven",
+    bounds: { hit: expect.stringMatching(/^states/) },
+  });
+});
+
 test("the saved witness runs again, and a changed one does not", async () => {
   const { stdout } = await palimpsest("prove", at("vmcore"), LOCK, UNLOCK, "--json");
   writeFileSync(at("witness.json"), stdout);

@@ -8,7 +8,7 @@ import { formatAddress, toKernelOffset, type VirtualAddress } from "../../bytes/
 import type { ProveResult } from "../../findings/prove-results.ts";
 import { resolvePlace } from "../../kernel/where.ts";
 import { DEFAULT_BOUNDS } from "../../prove/explorer.ts";
-import { type DumpProof, type PairEnd, proveFromDump } from "../../prove/from-dump.ts";
+import { type DumpProof, type DumpQuestion, type PairEnd, proveFromDump, refusal } from "../../prove/from-dump.ts";
 import type { Preset } from "../../prove/types.ts";
 import { replayWitnessFile, WITNESS_SCHEMA, type WitnessFile } from "../../prove/witness-file.ts";
 import { proveText } from "../../report/prove-text.ts";
@@ -33,6 +33,9 @@ interface ProveOptions extends GlobalOptions {
   readonly replay?: string;
 }
 
+/** Below this nothing can be proved, however small the limit. */
+const MIN_TABLES = 8 * 2 ** 20;
+
 export function registerProve(program: Command): void {
   dumpCommand(
     program,
@@ -46,7 +49,11 @@ export function registerProve(program: Command): void {
     .option("--memory <model>", "tso or sc", "tso")
     .option("--states <n>", "bound on distinct states", String(DEFAULT_BOUNDS.states))
     .option("--seconds <n>", "bound on time", String(DEFAULT_BOUNDS.seconds))
-    .option("--memory-limit <MiB>", "bound on the explorer's tables", String(DEFAULT_BOUNDS.memoryBytes >> 20))
+    .option(
+      "--memory-limit <MiB>",
+      "bound on the memory of the whole process",
+      String(DEFAULT_BOUNDS.memoryBytes >> 20),
+    )
     .option(
       "--assume <slot=function>",
       "re-patch the slot's sites first, as the kernel would (repeatable)",
@@ -116,7 +123,9 @@ function collect(value: string, list: string[]): string[] {
 
 /** The place, and the length of the site when it is one inside a function. */
 function pairEnd(context: CommandContext, where: string, audit: DumpAudit | undefined): PairEnd {
-  const { address } = resolvePlace(context.kernel, where);
+  const { address, others } = resolvePlace(context.kernel, where);
+  if (others.length > 0)
+    note(`palimpsest: ${where} is ${formatAddress(address)}; ${others.length} more symbols have that name`);
   const offset = toKernelOffset(address);
   if (offset === undefined || audit === undefined) return { address };
   return { address, length: siteLengthAt(audit.objects, offset) };
@@ -151,21 +160,23 @@ async function run(dump: string, lockWhere: string, unlockWhere: string, command
       seconds: wholeNumber(options.seconds, DEFAULT_BOUNDS.seconds),
       memoryBytes: wholeNumber(options.memoryLimit, DEFAULT_BOUNDS.memoryBytes >> 20) * 2 ** 20,
     };
+    // The explorer bounds its tables; what the process holds already is no part of these.
+    const held = process.memoryUsage().rss;
+    const tables = Math.max(MIN_TABLES, bounds.memoryBytes - held);
     const rounds = Math.max(1, wholeNumber(options.rounds, 3));
     const lock = pairEnd(context, lockWhere, audit);
     const unlock = pairEnd(context, unlockWhere, audit);
-    const answer = proveFromDump(
-      context.kernel,
-      { lock, unlock, cpus, rounds, model, presets, spuriousWakeups: options.spurious },
-      {
-        bounds,
+    const question: DumpQuestion = { lock, unlock, cpus, rounds, model, presets, spuriousWakeups: options.spurious };
+    const answer =
+      refusal(context.kernel, question) ??
+      proveFromDump(context.kernel, question, {
+        bounds: { ...bounds, memoryBytes: tables },
         onProgress: ({ states, seconds }) =>
           context.progress.update(
             states / bounds.states,
             `${states} states, ${Math.round(states / Math.max(seconds, 0.001))}/s`,
           ),
-      },
-    );
+      });
     context.progress.end();
     const result = resultOf(
       context,
@@ -205,6 +216,12 @@ interface Asked {
   readonly bounds: { readonly states: number; readonly seconds: number; readonly memoryBytes: number };
 }
 
+/** "memoryBytes 1073741824": the bound as it was asked for. */
+function boundHit({ bound }: DumpProof["proof"], asked: Asked): string | null {
+  if (bound === undefined) return null;
+  return `${bound.name} ${bound.name === "memoryBytes" ? asked.bounds.memoryBytes : bound.value}`;
+}
+
 function resultOf({ kernel }: CommandContext, answer: DumpProof, asked: Asked): ProveResult {
   const { proof } = answer;
   return {
@@ -232,7 +249,7 @@ function resultOf({ kernel }: CommandContext, answer: DumpProof, asked: Asked): 
       rounds: asked.rounds,
       memory: asked.model,
       ...asked.bounds,
-      hit: proof.bound === undefined ? null : `${proof.bound.name} ${proof.bound.value}`,
+      hit: boundHit(proof, asked),
     },
     states: answer.states,
     transitions: proof.transitions,
