@@ -17,7 +17,12 @@ describe("ftrace trampolines", () => {
     Uint8Array.of(...hex(`57 48 8b 15 0b 00 00 00 ${call} 5f`), ...hex(tail), ...hex("00 00 20 84 ff ff ff ff"));
   const size = 14 + 5 + 8;
 
-  function world(bytes: Uint8Array, features: readonly number[] = [], enabled = true): FakeKernel {
+  function world(
+    bytes: Uint8Array,
+    features: readonly number[] = [],
+    enabled = true,
+    more: Readonly<Record<string, number>> = { __x86_return_thunk: 0x1200000 },
+  ): FakeKernel {
     const kernel = fakeKernel({
       types: FTRACE_TYPES,
       features,
@@ -29,9 +34,10 @@ describe("ftrace trampolines", () => {
         ftrace_caller_end: CALLER + 14,
         function_trace_call: TRACER,
         ftrace_ops_assist_func: TRACER + 0x100,
+        ftrace_ops_recurs_func: TRACER + 0x180,
         ftrace_stub: TRACER + 0x200,
         my_ops: opsAt(0),
-        __x86_return_thunk: 0x1200000,
+        ...more,
       },
     });
     const own = enabled ? { func: TRACER, flags: 1 } : { func: 0x1100200, flags: 0 };
@@ -46,6 +52,7 @@ describe("ftrace trampolines", () => {
     ["a plain return, zeros behind", copy(call, "c3 cc 00 00 00"), undefined],
     ["a plain return, INT3 behind", copy(call, "c3 cc cc cc cc"), undefined],
     ["through ftrace_ops_assist_func", copy("e8 f3 00 10 fe", "c3 cc 00 00 00"), undefined],
+    ["through ftrace_ops_recurs_func (up to 4.9)", copy("e8 73 01 10 fe", "c3 cc 00 00 00"), undefined],
     ["a call elsewhere", copy("e8 f4 ff 0f fe", "c3 cc 00 00 00"), "+0x9 holds f4, f3 is expected"],
     [
       "another instruction",
@@ -66,6 +73,16 @@ describe("ftrace trampolines", () => {
   ])("of a tracer that is off calls %s", (_what, bytes, problem) => {
     const [found] = kinds(world(copy(bytes, "c3 cc 00 00 00"), [], false), "ftrace-trampoline");
     expect(found.owner).toBe("my_ops (ftrace_stub)");
+    expect(found.problem).toBe(problem);
+  });
+
+  it.each([
+    ["ftrace_return (3.19)", "e9 ed ff 1f fe", { ftrace_return: 0x1200000 }, undefined],
+    ["ftrace_epilogue (4.5)", "e9 ed ff 1f fe", { ftrace_epilogue: 0x1200000 }, undefined],
+    ["elsewhere", "e9 ee ff 1f fe", { ftrace_return: 0x1200000 }, "+0xf holds ee, ed is expected"],
+    ["nowhere", "e9 ee ff 1f fe", { ftrace_epilogue: 0x1200000 }, "+0xe holds e9, c3 is expected"],
+  ])("ended in a jump to %s", (_what, tail, symbols, problem) => {
+    const [found] = kinds(world(copy(call, tail), [], true, symbols), "ftrace-trampoline");
     expect(found.problem).toBe(problem);
   });
 

@@ -1,5 +1,5 @@
 // Trampolines of ftrace_ops: copies of ftrace_caller or ftrace_regs_caller that load the ops itself and call its tracer
-// (create_trampoline() in arch/x86/kernel/ftrace.c, since 3.19; the layout here since 5.7).
+// (create_trampoline() in arch/x86/kernel/ftrace.c, since 3.19; up to 5.6 they end in a jump, not a return).
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import { type FtraceOps, ftraceRecords } from "../kernel/ftrace-records.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -135,7 +135,11 @@ function copyOf(
     template.call - start,
   );
   let fill = size + 1;
-  if (wantsRethunkAt(state, at + size) && state.returnThunk !== undefined) {
+  const way = wayBack(state, at + size, found, size);
+  if (way !== undefined) {
+    bytes.set(branch32(JMP32, at + size, way), size);
+    fill = size + 5;
+  } else if (wantsRethunkAt(state, at + size) && state.returnThunk !== undefined) {
     bytes.set(branch32(JMP32, at + size, state.returnThunk), size);
     fill = size + 5;
   } else {
@@ -143,6 +147,15 @@ function copyOf(
   }
   new DataView(bytes.buffer).setBigUint64(found.length - POINTER, ops.address, true);
   return { bytes, fill };
+}
+
+/** Where copies jump at their end: to ftrace_return (3.19 to 4.4) or ftrace_epilogue (to 5.6); since then they return. */
+function wayBack(state: PatchState, at: KernelOffset, found: Uint8Array, size: number): KernelOffset | undefined {
+  if (found.length - POINTER - size !== 5) return undefined;
+  const old = state.symbol("ftrace_return");
+  if (old !== undefined || state.builtReturnThunk !== undefined) return old;
+  const epilogue = state.symbol("ftrace_epilogue");
+  return found[size] === JMP32 && rel32Target(found, size + 1, at + 5) === epilogue ? epilogue : undefined;
 }
 
 /** FTRACE_OPS_FL_ENABLED */
@@ -164,6 +177,11 @@ function tracerOf(
   const held = rel32Target(found, call + 1, at + call + 5);
   const own = toKernelOffset(ops.func) ?? 0;
   if ((ops.flags & ENABLED) === 0 && held >= 0 && held < 2 ** 31 && isCallable(kernel, held)) return held;
-  const others = ["ftrace_ops_assist_func", "ftrace_ops_list_func", "arch_ftrace_ops_list_func"];
+  const others = [
+    "ftrace_ops_assist_func",
+    "ftrace_ops_recurs_func",
+    "ftrace_ops_list_func",
+    "arch_ftrace_ops_list_func",
+  ];
   return others.some((name) => state.symbol(name) === held) ? held : own;
 }

@@ -41,6 +41,7 @@ function replay(
   slots: Record<number, number>,
   cut = 0,
   noReplaceParavirt = false,
+  natives: readonly string[] = [],
 ): FakeContext {
   const code = sites.map((site) => hex(site.code));
   const table = new Uint8Array(sites.length * 16);
@@ -53,7 +54,8 @@ function replay(
     view.setUint16(i * 16 + 10, clobbers, true);
     start += code[i].length;
   });
-  const kernel = fakeKernel({ symbols, types });
+  const labels = Object.fromEntries(natives.map((name, i) => [`start_pv_irq_ops_${name}`, 0x1300000 + i * 2]));
+  const kernel = fakeKernel({ symbols: { ...symbols, ...labels }, types });
   for (const [slot, target] of Object.entries({ [INIT]: symbols.native_patch, ...slots })) {
     kernel.memory.put64(at(Number(slot)), target === 0 ? 0n : at(target));
   }
@@ -103,6 +105,14 @@ describe("paravirt sites before 4.20", () => {
     const context = replay([site], slots);
     expect(context.problems).toEqual([]);
     expect(context.intended(TEXT, 7)).toBe(expected);
+  });
+
+  it("calls what native_patch() has no instructions for, as its labels tell", () => {
+    const site = { code: call(IRQ), type: IRQ_TYPE };
+    const natives = ["irq_disable", "save_fl"];
+    const slots = { [IRQ]: symbols.native_save_fl };
+    expect(replay([site], slots, 0, false, natives).intended(TEXT, 7)).toBe("9c 58 0f 1f 44 00 00");
+    expect(replay([site], slots, 0, false, natives.slice(0, 1)).intended(TEXT, 7)).toBe("e8 0b 00 20 00 66 90");
   });
 
   it("finds the slot of an asm site behind its pushes", () => {

@@ -142,7 +142,19 @@ export class ParavirtPatcher {
       const target = ever ? undefined : this.slots.value(slot)?.target;
       if (ever || (target !== undefined && target === this.context.state.symbol(locking.function))) return locking.code;
     }
+    if (this.old && !this.hasNative(member)) return undefined;
     return NATIVE[member] ?? (this.old ? NATIVE_OLD[member] : undefined);
+  }
+
+  /**
+   * Up to 4.19 each instruction that native_patch() inlines stands between two labels (DEF_NATIVE); a member without them
+   * is called: iret since 3.16, for ESPFIX (7209a75d2009).
+   */
+  private hasNative(member: string): boolean {
+    const { state } = this.context;
+    if (state.symbol("start_pv_irq_ops_irq_disable") === undefined) return true;
+    const [group, name] = member.split(".");
+    return state.symbol(`start_pv_${group}_ops_${name}`) !== undefined;
   }
 
   /** The native instructions that the slot's sites may hold, padded, where they fit. */
