@@ -2,7 +2,7 @@
 // (apply_seal_endbr() in arch/x86/kernel/alternative.c, since 5.18).
 import { fromKernelOffset } from "../bytes/brand.ts";
 import { hexBytes } from "../x86/encode.ts";
-import { findSiteTable, type Mechanism, placesOf, type SiteContext } from "./context.ts";
+import { findSiteTable, findTable, type Mechanism, placesOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
 import { SiteArrays } from "./site.ts";
 
@@ -15,7 +15,14 @@ const POISON_NOPL = Uint8Array.of(0x0f, 0x1f, 0x40, 0xd6);
 
 const same = (a: Uint8Array, b: Uint8Array): boolean => a.every((byte, i) => byte === b[i]);
 
-function poisonOf(context: SiteContext, places: Uint32Array): Uint8Array {
+/** The sealed functions of the object. */
+export function sealedPlaces(context: SiteContext): Uint32Array {
+  const table = findTable(context.object, ".ibt_endbr_seal", "__ibt_endbr_seal", "__ibt_endbr_seal_end");
+  return table === undefined ? new Uint32Array() : placesOf(table);
+}
+
+/** gen_endbr_poison() of this kernel. */
+export function poisonOf(context: SiteContext, places: Uint32Array): Uint8Array {
   let votes = 0;
   for (let i = 0, seen = 0; i < places.length && seen < 256; i++) {
     if (context.space.find(places[i], LENGTH) === undefined) continue;

@@ -7,6 +7,7 @@ import { applyAlternatives } from "./alternatives.ts";
 import { Before, holdBackPending, mayBePending } from "./boot-progress.ts";
 import { applyBpfDispatchers } from "./bpf-dispatcher.ts";
 import { applyCallThunks, callsComeFirst } from "./call-thunks.ts";
+import { applyCfi, applyCfiSealing, passOverCfi } from "./cfi.ts";
 import type { Mechanism, SiteContext } from "./context.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyFtrace } from "./ftrace.ts";
@@ -31,10 +32,12 @@ import { tellUnknownTables } from "./unknown-tables.ts";
  */
 const ORDER: readonly Mechanism[] = [
   applyParavirt,
+  applyCfi,
   applyRetpolines,
   applyReturns,
   applyAlternatives,
   applyEndbrSealing,
+  applyCfiSealing,
   applySmpLocks,
   applyRuntimeConsts,
   applyJumpLabels,
@@ -43,6 +46,7 @@ const ORDER: readonly Mechanism[] = [
   applyBpfDispatchers,
   applyKprobes,
   applyHypercallPage,
+  passOverCfi,
 ];
 
 export interface ReplayedObject {
@@ -75,6 +79,9 @@ export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchSt
     problems: [],
     unknown: [],
   };
+  // Before all mechanisms: what these write over such a place is known all the same.
+  for (const { offset, length, symbol } of object.unknownPlaces ?? [])
+    context.space.forget(offset, length, "relocations", `address of ${symbol}`);
   const sites: SiteList[] = [];
   const booting = mayBePending(context);
   const calls = state.callDepth ? applyCallThunks : undefined;

@@ -115,14 +115,14 @@ describe("a table whose places deviate", () => {
       fakeKernel(),
       fakeObject([
         text,
-        { ...quux, name: ".cfi_sites" },
+        { ...quux, name: ".xyz_sites" },
         { ...quux, name: ".return_sites" },
         { ...quux, name: ".init.setup" },
       ]),
     );
     tellUnknownTables(context);
     expect(context.unknown).toMatchObject([
-      { mechanism: ".cfi_sites", severity: "note", what: "4-byte entries list 20 places in the code" },
+      { mechanism: ".xyz_sites", severity: "note", what: "4-byte entries list 20 places in the code" },
     ]);
   });
 });

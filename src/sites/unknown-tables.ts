@@ -19,6 +19,7 @@ const KNOWN = new Set([
   ".return_sites",
   ".call_sites",
   ".ibt_endbr_seal",
+  ".cfi_sites",
   ".smp_locks",
   ".static_call_sites",
   "__jump_table",
