@@ -21,7 +21,15 @@ export function allKnown(state: LockState): KnownLock[] {
   const { kernel, perCpu } = state;
   const waits = { cpus: state.cpuWaits, tasks: state.taskWaits };
   const named = namedLocks(kernel, perCpu, countingPadding(kernel));
-  return uniqueLocks([...named, ...awaitedLocks(waits)], state.words.isRtMutex);
+  return withoutInner(state, uniqueLocks([...named, ...awaitedLocks(waits)], state.words.isRtMutex));
+}
+
+/** On PREEMPT_RT an rw_semaphore has an rt_mutex inside, for which tasks wait: the same lock, not another. */
+function withoutInner({ kernel: { structures: s } }: LockState, locks: readonly KnownLock[]): KnownLock[] {
+  const inner = s.find("struct rw_semaphore", "rwbase.rtmutex") ?? s.find("struct rw_semaphore", "rtmutex");
+  if (inner === undefined) return [...locks];
+  const outer = new Set(locks.flatMap((lock) => (lock.kind === "rwsem" ? [lock.address + BigInt(inner.offset)] : [])));
+  return locks.filter((lock) => lock.kind !== "rt-mutex" || !outer.has(lock.address));
 }
 
 export function factsOf(state: LockState): LockFacts {

@@ -90,6 +90,12 @@ function stackOf(sleeper: Sleeper, next: bigint): readonly [bigint, string] {
   return [sp(sleeper), words.map(quad).join(" ")];
 }
 
+function taskRun(sleeper: Sleeper): readonly [bigint, string] {
+  const { task, state = 2, pid, stack } = sleeper;
+  const head = `${quad(BigInt(state))} ${quad(BigInt(pid))}`;
+  return [task, `${head} ${comm(sleeper.comm)} ${quad(stack)} ${quad(sp(sleeper))}`];
+}
+
 /** @param owners of `first` and `second` */
 function kernelWith(
   owners: readonly [bigint, bigint],
@@ -102,16 +108,12 @@ function kernelWith(
     lock,
     `${quad(owner)} ${quad(0n)} ${quad(waiter(sleeper))} ${quad(pointsBack ? waiter(sleeper) : 0n)}`,
   ];
-  const task = ({ task, state = 2, pid, comm: name, ...rest }: Sleeper): readonly [bigint, string] => [
-    task,
-    `${quad(BigInt(state))} ${quad(BigInt(pid))} ${comm(name)} ${quad(rest.stack)} ${quad(sp({ task, pid, comm: name, ...rest }))}`,
-  ];
   const next = (sleeper: Sleeper): bigint => (pointsBack ? head(sleeper.waits) : waiter(sleeper));
   const runs: Runs = [
     [SYMBOLS.worker + 0xen, `90 90 ${call(SYMBOLS.worker + 0x10n, SYMBOLS.mutex_lock)}`],
     [SLOW + 0xen, `90 90 ${call(SLOW + 0x10n, SYMBOLS.schedule)}`],
-    task(a),
-    task(B),
+    taskRun(a),
+    taskRun(B),
     stackOf(a, next(a)),
     stackOf(B, next(B)),
     mutex(SYMBOLS.first, owners[0], B),
@@ -143,6 +145,31 @@ test("since 7.x the lock points to its first waiter, and no waiter to the lock",
   expect(waits.map(({ task, lock }) => [task.pid, lock])).toEqual([
     [70, SYMBOLS.second],
     [71, SYMBOLS.first],
+  ]);
+});
+
+test("two waiters of 7.x point to each other as a lock points to its first one", () => {
+  const lock = SYMBOLS.second;
+  const both = { ...B, waits: lock };
+  const link = (from: readonly [bigint, string]): readonly [bigint, string] => {
+    // A saved register that holds the other waiter comes before the one that holds the lock.
+    const words = from[1].split(" ");
+    words.splice(16, 8, ...quad(waiter(A)).split(" "));
+    return [from[0], words.join(" ")];
+  };
+  const runs: Runs = [
+    [SYMBOLS.worker + 0xen, `90 90 ${call(SYMBOLS.worker + 0x10n, SYMBOLS.mutex_lock)}`],
+    [SLOW + 0xen, `90 90 ${call(SLOW + 0x10n, SYMBOLS.schedule)}`],
+    taskRun(A),
+    taskRun(both),
+    link(stackOf(A, waiter(both))),
+    link(stackOf(both, waiter(A))),
+    [lock, `${quad(1n)} ${quad(0n)} ${quad(waiter(A))} ${quad(0n)}`],
+  ];
+  const kernel = fakeKernel(runs, SYMBOLS, [TASK, mutexShape("first_waiter", "void *")]);
+  expect(waitsIn(kernel).map((wait) => [wait.task.pid, wait.lock])).toEqual([
+    [70, lock],
+    [71, lock],
   ]);
 });
 

@@ -229,8 +229,10 @@ export class TaskWaits {
   private namedLocks(stack: StackWords, k: number, waiters: ReadonlySet<bigint>, firstAt: number): VirtualAddress[] {
     const { words } = stack;
     const out = new Set<VirtualAddress>();
+    // The waiters' own links point to each other just so.
     for (let i = Math.max(0, k - FRAME_WORDS); i < Math.min(words.length, k + FRAME_WORDS); i++) {
       if (words[i] < 0xff00000000000000n || (words[i] & 7n) !== 0n || this.text.has(words[i])) continue;
+      if (waiters.has(words[i])) continue;
       const bytes = this.kernel.memory.tryRead(addressAdd(virtualAddress(words[i]), firstAt), 8);
       if (bytes === undefined) continue;
       if (waiters.has(getU64(bytes, 0))) out.add(virtualAddress(words[i]));
@@ -242,6 +244,7 @@ export class TaskWaits {
   private listed(lock: SleepingLock, at: VirtualAddress, waiter: VirtualAddress, task: Task): WaiterFact | undefined {
     try {
       const word = lock.decode(this.kernel, at);
+      if (word.state === "impossible") return undefined;
       const wanted = formatAddress(waiter);
       return word.waiters?.find((each) => each.address === wanted && each.task.address === formatAddress(task.address));
     } catch (error) {
