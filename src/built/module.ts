@@ -8,12 +8,12 @@ import { R_X86_64, type Relocations, readRela, relaFor } from "../image/rela.ts"
 import type { ModuleImage } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { KernelModule } from "../kernel/modules.ts";
-import { type ElfSymbols, readElfSymbols, SHN_ABS, SHN_UNDEF } from "../symbols/elf-symbols.ts";
+import { type ElfSymbols, readElfSymbols, SHN_ABS, SHN_UNDEF, STB } from "../symbols/elf-symbols.ts";
 import { signedAddress } from "../symbols/sorted-symbols.ts";
 import { exportedSymbol } from "./exports.ts";
 import { livepatchRelas, livepatchState, livepatchSymbol, SHN_LIVEPATCH } from "./livepatch-rela.ts";
 import { placementProblem, unplacedSections } from "./module-placement.ts";
-import type { BuiltObject, BuiltSection, FileBytes } from "./object.ts";
+import type { BuiltObject, BuiltSection, FileBytes, UnknownPlace } from "./object.ts";
 
 const SHF_WRITE = 1;
 const SHF_ALLOC = 2;
@@ -39,8 +39,9 @@ export class BuiltModule implements BuiltObject {
   readonly path: string;
   readonly text: readonly BuiltSection[];
   readonly freed: readonly { readonly name: string; readonly size: number }[];
-  /** Symbols that nothing in the dump defines: their relocations stand as 0 and are told. */
-  readonly unresolved = new Set<string>();
+  readonly unknownPlaces: UnknownPlace[] = [];
+  /** Symbols that nothing in the dump defines, by their rows: their relocations stand as 0. */
+  private readonly unresolved = new Set<number>();
   private readonly symbols: ElfSymbols;
   private readonly addresses = new Map<number, number>();
   private readonly done = new Map<number, BuiltSection>();
@@ -248,6 +249,10 @@ export class BuiltModule implements BuiltObject {
     for (let i = 0; i < rela.count; i++) {
       const at = rela.offsets[i];
       const value = this.value(rela.symbols[i]) + rela.addends[i];
+      if (this.unresolved.has(rela.symbols[i])) {
+        const length = rela.types[i] === R_X86_64.R64 || rela.types[i] === R_X86_64.PC64 ? 8 : 4;
+        this.unknownPlaces.push({ offset: start - BASE + at, length, symbol: this.symbols.name(rela.symbols[i]) });
+      }
       switch (rela.types[i]) {
         case R_X86_64.PC32:
         case R_X86_64.PLT32:
@@ -302,8 +307,7 @@ export class BuiltModule implements BuiltObject {
     const { symbols, image, module } = this;
     const section = symbols.sections[row];
     if (section === SHN_ABS) return symbols.values[row];
-    if (section === SHN_LIVEPATCH)
-      return this.known(symbols.name(row), livepatchSymbol(this.kernel, symbols.name(row)));
+    if (section === SHN_LIVEPATCH) return this.known(row, livepatchSymbol(this.kernel, symbols.name(row)));
     if (section !== SHN_UNDEF) {
       const name = image.elf.sections[section]?.name;
       if (name === ".data..percpu") return signedAddress(module.percpu) + symbols.values[row];
@@ -312,12 +316,13 @@ export class BuiltModule implements BuiltObject {
     }
     const name = symbols.name(row);
     if (name === "") return 0;
-    return this.known(name, exportedSymbol(this.kernel, name, module.name));
+    return this.known(row, exportedSymbol(this.kernel, name, module.name));
   }
 
-  private known(name: string, address: bigint | undefined): number {
+  private known(row: number, address: bigint | undefined): number {
     if (address !== undefined) return signedAddress(address);
-    this.unresolved.add(name);
+    // A weak symbol that nobody defines is 0 for the loader too (simplify_symbols()).
+    if (this.symbols.infos[row] >> 4 !== STB.weak) this.unresolved.add(row);
     return 0;
   }
 

@@ -24,6 +24,12 @@ export interface FileBytes {
   readonly bytes: Uint8Array;
 }
 
+export interface UnknownPlace {
+  readonly offset: KernelOffset;
+  readonly length: number;
+  readonly symbol: string;
+}
+
 export interface BuiltObject {
   /** "vmlinux" or the module's name. */
   readonly name: string;
@@ -41,6 +47,8 @@ export interface BuiltObject {
   readonly text: readonly BuiltSection[];
   /** Executable sections that were freed: name and size. */
   readonly freed: readonly { readonly name: string; readonly size: number }[];
+  /** Places whose relocation needs a symbol that nothing in the dump defines: their built bytes are not known; modules only. */
+  readonly unknownPlaces?: readonly UnknownPlace[];
   /** The section that covers the offset, relocated. */
   at(offset: KernelOffset): BuiltSection | undefined;
   /** The bytes of a place as the object file has them before relocation, for `site`; modules only. */

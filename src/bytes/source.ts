@@ -37,11 +37,14 @@ export function readInto(source: ByteSource, offset: number, into: Uint8Array): 
 /** A ByteSource over bytes already in memory. */
 export class BufferSource implements ByteSource {
   readonly size: number;
+  private readonly bytes: Uint8Array;
   constructor(
     readonly name: string,
-    private readonly bytes: Uint8Array,
+    bytes: Uint8Array,
   ) {
     this.size = bytes.length;
+    // slice() of a Node Buffer, which readFileSync() and gunzipSync() give, is no copy: readers would write into the source.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   }
   read(offset: number, length: number): Uint8Array {
     checkRange(this, offset, length);
