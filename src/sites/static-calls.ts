@@ -88,6 +88,11 @@ class StaticCalls {
     return branch32(CALL, at, target);
   }
 
+  /** A key whose sites hold inlined code as long as its function is the native one. */
+  isUnlock(key: KernelOffset): boolean {
+    return key === this.context.state.symbol("__SCK__queued_spin_unlock");
+  }
+
   /** 7.3 makes queued_spin_unlock a static call and inlines its native target. */
   private isInlinedUnlock(func: KernelOffset): boolean {
     return (
@@ -218,6 +223,7 @@ function describe(calls: StaticCalls, at: KernelOffset, length: number, key: Ker
     : [
         { name: "NOP (NULL function)", bytes: context.state.nops.atomic5 },
         { name: "xor %eax,%eax (__static_call_return0)", bytes: RETURN0 },
+        ...(calls.isUnlock(key) ? [{ name: "movb $0,(%rdi) (native unlock)", bytes: NATIVE_UNLOCK }] : []),
       ];
   if (built !== undefined) forms.push({ name: "static call left as built", bytes: built });
   return {

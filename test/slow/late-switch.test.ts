@@ -97,8 +97,9 @@ describe.each(["5.10", "6.1", "6.12", "7"])("Debian %s, its lock slots changed t
       expect(held.after.vmlinux).toBeUndefined();
       sites += Object.values(held.before).reduce((sum, count) => sum + count, 0);
     }
-    // Each of these sites, and no other, holds what its slot does not call for now.
-    expect(only(result.findings, "site.stale")).toHaveLength(sites);
+    // Each of these sites, and no other, holds what its slot does not call for now; a static call has a trampoline too.
+    const stale = only(result.findings, "site.stale").filter((each) => !each.symbol.startsWith("__SCT__"));
+    expect(stale).toHaveLength(sites);
     expect(sites).toBeGreaterThan(60);
   });
 
