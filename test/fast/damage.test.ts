@@ -9,7 +9,10 @@ import { siteView } from "../../src/audit/site-view.ts";
 import { setNativeGunzip } from "../../src/bytes/decompress/index.ts";
 import { PalimpsestError } from "../../src/bytes/errors.ts";
 import { BufferSource } from "../../src/bytes/source.ts";
+import { cpusOf } from "../../src/cli/commands/cpus.ts";
 import { infoOf } from "../../src/cli/commands/info.ts";
+import { logOf } from "../../src/cli/commands/log.ts";
+import { readVirtual } from "../../src/cli/commands/read.ts";
 import { openKernelImage } from "../../src/image/kernel-image.ts";
 import { openModuleImage } from "../../src/image/module-image.ts";
 import type { KernelImage, ModuleImage } from "../../src/image/types.ts";
@@ -17,12 +20,17 @@ import type { Kernel } from "../../src/kernel/kernel.ts";
 import { openKernel } from "../../src/kernel/open.ts";
 import { openDump } from "../../src/memory/open.ts";
 import { auditText } from "../../src/report/audit-text.ts";
+import { cpusText } from "../../src/report/cpus-text.ts";
 import { infoText } from "../../src/report/info-text.ts";
+import { logText } from "../../src/report/log-text.ts";
 import { PLAIN } from "../../src/report/paint.ts";
+import { readText } from "../../src/report/read-text.ts";
 import { damaged, Random, targetsOf } from "./damage.ts";
 
 /** Of one damaged input; tens are usual. */
 const MOST_MS = 5000;
+/** Of tens of them, on a machine that does other things too. */
+const TIMEOUT = 60_000;
 
 const specimen = makeSpecimen();
 const kdump = makeSpecimen({ format: "kdump", mitigations: true }).dump;
@@ -39,6 +47,9 @@ const modules = new Map([...specimen.modules].map(([name, bytes]) => [name, modu
 function everything(kernel: Kernel, image: KernelImage, module = (name: string) => modules.get(name)): void {
   const info = infoOf(kernel);
   infoText(info, PLAIN);
+  cpusText(cpusOf(kernel), true, PLAIN);
+  survives(() => logText(logOf(kernel), { decode: true, caller: true }, PLAIN));
+  survives(() => readText(readVirtual(kernel, kernel.address("init_task"), undefined, "task_struct"), PLAIN));
   const audit = auditDump(kernel, { core: image, module: ({ name }) => module(`${name}.ko`) }, { force: true });
   const result = auditResult("palimpsest/diagnose/1", "test", kernel, audit);
   const { bytes, verdicts } = result.account;
@@ -76,7 +87,7 @@ function damageAll(bytes: Uint8Array, seeds: number, run: (bytes: Uint8Array) =>
   return { answered };
 }
 
-describe("what is broken", () => {
+describe("what is broken", { timeout: TIMEOUT }, () => {
   test("an ELF dump", () => {
     const { answered } = damageAll(specimen.dump, 60, (bytes) => everything(openDumped(bytes), core));
     expect(answered).toBeGreaterThan(40);
