@@ -23,7 +23,9 @@ export function codeContext(system: System, forget = true): CodeContext {
   const environment = new EnvironmentModel(system.environment ?? {}, system.programs.length);
   const runs = system.programs.flatMap((program) => program.phases).filter((phase) => phase.kind === "run");
   const stops = new Set(runs.flatMap((phase) => phase.entry.stopAt ?? []));
-  const needsResult = runs.some((phase) => Object.values(phase.entry.registers).includes("result"));
+  const needsResult = runs.some(
+    ({ entry }) => entry.tries === true || Object.values(entry.registers).includes("result"),
+  );
   // Behind a function's return nothing of its registers matters but a result that the next entry asks for.
   const returned = system.keepRegisters === true ? ALL : needsResult ? ONLY_RAX : NONE;
   const liveness = new Liveness(memory, {

@@ -6,6 +6,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { getU64 } from "../kernel/little-endian.ts";
 import { machineOf } from "../kernel/machine.ts";
 import type { CodeMemory, Environment, Hook, Preset } from "./types.ts";
+import { withoutTracing } from "./without-tracing.ts";
 
 /** Made-up per-CPU areas of CPUs that this machine did not have: copies of CPU 0's, far from everything else. */
 const ALIAS_BASE = 0x7en << 40n;
@@ -129,12 +130,16 @@ export function dumpEnvironment(kernel: Kernel, cpus: number, paravirtQueued: bo
   // A vCPU that waits holds this up; the model's CPUs start outside of locks, whatever the dump's were doing.
   perCpu("xen_qlock_wait_nest", 4, () => 0n);
   const apicIds = apicIdsOf(kernel, gsBases, possible, preset);
-  if (cpus > possible || assumptions.length > 0) bringOnline(kernel, cpus, preset);
+  if (bringOnline(kernel, cpus, preset)) assumptions.push(`all ${cpus} CPUs of the model are online`);
   const hooks: Hook[] = [];
   for (const [name, make] of HOOKS) {
     const at = kernel.find(name);
     if (at !== undefined) hooks.push(make(at));
   }
+  const traced = withoutTracing(kernel);
+  hooks.push(...traced.hooks);
+  assumptions.push(...traced.assumptions);
+  presets.push(...traced.presets);
   const hypervisor = (machineOf(kernel).hypervisor ?? "").startsWith("Xen") ? "xen" : "kvm";
   return {
     memory: readable,
@@ -187,13 +192,17 @@ function apicIdsOf(
   return ids;
 }
 
-/** A releasing CPU looks for sleepers among the online ones: the model's CPUs must be there. */
+/**
+ * A releasing CPU looks for sleepers among the online ones: the model's CPUs must be there.
+ * @returns whether one of them was not
+ */
 function bringOnline(
   kernel: Kernel,
   cpus: number,
   preset: (address: bigint, value: bigint, length: number) => void,
-): void {
+): boolean {
   const wanted = (1n << BigInt(cpus)) - 1n;
+  let changed = false;
   // 4.5 and newer: __cpu_online_mask; before: cpu_online_bits, reached through the pointer cpu_online_mask.
   for (const names of [
     ["__cpu_online_mask", "cpu_online_bits"],
@@ -203,12 +212,13 @@ function bringOnline(
   ]) {
     const at = names.map((name) => kernel.find(name)).find((found) => found !== undefined);
     const now = at === undefined ? undefined : kernel.memory.tryRead(at, 8);
-    if (at !== undefined && now !== undefined) {
-      preset(at, getU64(now, 0) | wanted, 8);
-    }
+    if (at === undefined || now === undefined || (getU64(now, 0) & wanted) === wanted) continue;
+    preset(at, getU64(now, 0) | wanted, 8);
+    changed = true;
   }
   const ids = kernel.find("nr_cpu_ids");
-  if (ids !== undefined) preset(ids, BigInt(Math.max(cpus, machineOf(kernel).possible ?? 1)), 4);
+  if (ids !== undefined && changed) preset(ids, BigInt(Math.max(cpus, machineOf(kernel).possible ?? 1)), 4);
+  return changed;
 }
 
 /**

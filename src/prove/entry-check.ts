@@ -10,6 +10,9 @@ import { disassemble } from "../x86/disassemble.ts";
 const MAX_FUNCTION = 1 << 16;
 const LONGEST_INSTRUCTION = 15;
 
+/** Reader-writer locks' shared side. */
+const READERS = /^_*(raw_)?(read_(try)?lock|down_read|percpu_down_read|rt_read_(try)?lock)/;
+
 /** Why nothing can be run from there, with the place; undefined when it can. */
 export function entryProblem(kernel: Kernel, address: VirtualAddress, side: "lock" | "unlock"): string | undefined {
   const place = `the ${side} at ${formatAddress(address)}`;
@@ -24,6 +27,8 @@ export function entryProblem(kernel: Kernel, address: VirtualAddress, side: "loc
   const here = kernel.allSymbols.at(address);
   if (here.length > 0 && here.every((symbol) => /^[dDbBrR]$/.test(symbol.type)))
     return `${named} is no code: ${here[0].name} is data`;
+  if (here.some(({ name }) => READERS.test(name)))
+    return `${named} is a reader's: several may hold the lock at once, so that nothing said here would fit`;
   const inside = instructionAround(kernel, address);
   return inside === undefined ? undefined : `${named} is in the middle of an instruction: ${inside}`;
 }

@@ -61,7 +61,10 @@ function entryOf(kernel: Kernel, end: PairEnd, isUnlock: boolean): Entry {
   // _raw_spin_unlock_irqrestore() takes the flags that the lock returned.
   if (isUnlock) registers.rsi = "result";
   else registers.rsi = 0n;
-  if (isFunctionStart(kernel, end.address)) return { address: end.address, registers };
+  if (isFunctionStart(kernel, end.address)) {
+    const tries = !isUnlock && kernel.allSymbols.at(end.address).some(({ name }) => name.includes("trylock"));
+    return { address: end.address, registers, tries };
+  }
   const length = end.length ?? disassemble(kernel.memory.read(end.address, 16), end.address)[0].bytes.length;
   return { address: end.address, stopAt: [end.address + BigInt(length)], registers };
 }

@@ -8,13 +8,15 @@ import type { Exploration } from "./explorer.ts";
  * fair or not; one with 1 reaches the end under a fair one.
  */
 export function canFinish(exploration: Exploration): Uint8Array {
-  const { states, successors, starts, expanded, finished, model } = exploration;
+  const { states, successors, starts, expanded, finished, model, violations } = exploration;
   const able = new Uint8Array(states.count);
   for (const state of finished) able[state] = 1;
   able.fill(1, expanded);
   const row = new Int32Array(model.width);
+  // A CPU that stopped at an unknown instruction may have been about to let the others go on, so that these spin for nothing.
+  const gaps = violations.some(({ kind }) => kind === "unsupported" || kind === "bound");
   for (let s = 0; s < expanded; s++) {
-    if (starts.get(s) !== starts.get(s + 1)) continue;
+    if (!gaps && starts.get(s) !== starts.get(s + 1)) continue;
     states.read(s, row);
     if (model.faulted(row) >= 0) able[s] = 1;
   }

@@ -285,8 +285,11 @@ export class Processor {
 
   private endPhase(): void {
     const result = this.needsResult && this.phaseKind() === "run" ? this.cpu.general[RAX] : this.result;
-    if (this.phaseKind() === "critical-section") this.cpu.general[RAX] = poison(RAX);
-    this.phase++;
+    const at = this.phase % this.phases.length;
+    const phase = this.phases[at];
+    if (phase.kind === "critical-section") this.cpu.general[RAX] = poison(RAX);
+    const failed = phase.kind === "run" && phase.entry.tries === true && (this.cpu.general[RAX] & 0xffff_ffffn) === 0n;
+    this.phase += failed ? this.phases.length - at : 1;
     this.result = result;
     this.beginPhase();
   }

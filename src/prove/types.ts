@@ -31,6 +31,8 @@ export interface Entry {
    * function. Without it the entry is a function: it is called with a return address on the stack and ends by returning.
    */
   readonly stopAt?: readonly bigint[];
+  /** A trylock: it returns 0 in EAX when it did not take the lock, and the round is over then. */
+  readonly tries?: boolean;
   /** Register values at entry; "result" is what RAX held when the previous run of this CPU ended (saved flags). */
   readonly registers: Readonly<Partial<Record<RegisterName, bigint | "result">>>;
 }
