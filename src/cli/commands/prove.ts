@@ -141,7 +141,7 @@ async function run(dump: string, lockWhere: string, unlockWhere: string, command
     const inside = [lockWhere, unlockWhere].some((where) => /\+/.test(where) || /^(0x)?[0-9a-f]{9,}$/i.test(where));
     const assume = options.assume ?? [];
     const uniproc = cpus > 1 && readPatchState(context.kernel, []).uniproc;
-    const audit = inside || assume.length > 0 || uniproc ? await auditOf(context) : undefined;
+    const audit = inside || uniproc ? await auditOf(context) : undefined;
     const assumed = assume.length > 0 ? await assumeSlots(context, assume) : undefined;
     const presets: Preset[] = [...(assumed?.presets ?? [])];
     const remarks: string[] = [...(assumed?.remarks ?? [])];
