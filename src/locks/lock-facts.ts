@@ -82,19 +82,25 @@ export class LockFacts {
     }
     const handedOver = word.state === "free" && waiters.length > 0;
     const owner = word.owner ?? this.debugOwner(lock.address, form, word);
+    const symbol = lock.name ?? symbolOf(kernel, lock.address);
+    const state = wrong !== undefined ? "impossible" : waiters.length > 0 ? contended(word.state) : word.state;
+    // No variable is there and no ticket proves it: a register that held another pointer by then is the likelier reason.
+    const unsure =
+      state === "impossible" && spins(form) && symbol === "" && waiters.every(({ ticket }) => ticket === undefined);
+    const meaning =
+      wrong !== undefined
+        ? `${word.meaning}, but ${wrong}`
+        : handedOver
+          ? `${word.meaning}, though it is waited for`
+          : word.meaning;
     return {
       address: formatAddress(lock.address),
-      symbol: lock.name ?? symbolOf(kernel, lock.address),
+      symbol,
       type: word.type,
-      state: wrong !== undefined ? "impossible" : waiters.length > 0 ? contended(word.state) : word.state,
+      state: unsure ? "unknown" : state,
       bytes: word.bytes,
       fields: word.fields,
-      meaning:
-        wrong !== undefined
-          ? `${word.meaning}, but ${wrong}`
-          : handedOver
-            ? `${word.meaning}, though it is waited for`
-            : word.meaning,
+      meaning: unsure ? `${meaning}; that this is the lock is not proved` : meaning,
       ...(owner === undefined ? {} : { owner: { address: owner.address, pid: owner.pid, comm: owner.comm } }),
       waiters,
       evidence: lock.evidence(),
