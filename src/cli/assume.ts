@@ -79,7 +79,8 @@ function slotAddress(kernel: Kernel, text: string): { slot: VirtualAddress; also
     const member = kernel.structures.find(type, `${path}.func`) ?? kernel.structures.find(type, path);
     if (member !== undefined) return { slot: (base + BigInt(member.offset)) as VirtualAddress, also: [] };
   }
-  const named = type !== undefined || base === undefined ? lockSlot(kernel, text) : undefined;
+  // A bare member may be a function's name too (queued_spin_unlock is one in 5.10), but no function is a slot.
+  const named = lockSlot(kernel, text);
   if (named !== undefined) return named;
   if (type !== undefined && base !== undefined)
     throw new UsageError(`--assume ${text}: ${type} has no member ${text.slice(dot + 1)}`);
