@@ -28,7 +28,9 @@ export interface Relocations {
 
 /** The SHT_RELA section by which the loader changes `target`, not one of livepatch; undefined when there is none. */
 export function relaFor(elf: ElfFile, target: ElfSection): ElfSection | undefined {
-  return elf.sections.find((section) => section.type === SHT_RELA && section.info === target.index && !section.name.startsWith(".klp."));
+  return elf.sections.find(
+    (section) => section.type === SHT_RELA && section.info === target.index && !section.name.startsWith(".klp."),
+  );
 }
 
 /**
