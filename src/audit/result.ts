@@ -101,10 +101,11 @@ export function auditResult<S extends AuditResult["schema"]>(
     objects: [...audit.objects.map(objectFacts), ...unchecked],
     account: { bytes, verdicts, mechanisms: Object.fromEntries(mechanisms), freed },
     generated: generatedAccount(audit.generated),
-    complete: audit.notChecked.length === 0 && verdicts.absent === 0 && !kernel.dump.incomplete,
+    complete:
+      audit.notChecked.every(({ passing }) => passing === true) && verdicts.absent === 0 && !kernel.dump.incomplete,
     findings,
     findingsLeftOut: audit.objects.reduce((sum, object) => sum + object.untold, 0),
-    notChecked: audit.notChecked,
+    notChecked: audit.notChecked.map(({ object, reason }) => ({ object, reason })),
     notes: [...new Set([...kernel.problems, ...audit.problems])],
   };
 }

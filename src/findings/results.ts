@@ -105,8 +105,8 @@ export interface AuditResult {
   /** Code that the kernel made while it ran, which is in no image and not in `account`. */
   readonly generated: GeneratedAccount;
   /**
-   * False when not all kernel code could be compared: an object is in `notChecked`, bytes are absent, or the dump file is cut
-   * off. Without findings the exit status is then 2, not 0.
+   * False when not all kernel code could be compared: an object is in `notChecked` (but for a module that was just being
+   * created), bytes are absent, or the dump file is cut off. Without findings the exit status is then 2, not 0.
    */
   readonly complete: boolean;
   readonly findings: readonly Finding[];

@@ -7,7 +7,8 @@ import { getU64 } from "./little-endian.ts";
 import { readSectionAddresses } from "./module-sections.ts";
 import type { Structures } from "./structures.ts";
 
-export type ModuleState = "live" | "coming" | "going" | "unformed";
+/** "unknown": none of enum module_state */
+export type ModuleState = "live" | "coming" | "going" | "unformed" | "unknown";
 const STATES: readonly ModuleState[] = ["live", "coming", "going", "unformed"];
 
 export interface ModuleRegion {
@@ -107,7 +108,7 @@ function readSymtab(s: Structures, module: VirtualAddress): KernelModule["symtab
 export function readModule(s: Structures, address: VirtualAddress): KernelModule {
   const problems: string[] = [];
   const name = s.text(address, MODULE, "name");
-  const state = STATES[s.number(address, MODULE, "state")] ?? "unformed";
+  const state = STATES[s.number(address, MODULE, "state")] ?? "unknown";
   const { regions, text } = readRegions(s, address);
   if (text.size > MAX_REGION) problems.push(`its text claims ${text.size} bytes, which is not believed`);
   const sections = readSectionAddresses(s, address, problems);
