@@ -4,6 +4,7 @@ import { fromKernelOffset } from "../bytes/brand.ts";
 import { hexBytes } from "../x86/encode.ts";
 import { findSiteTable, findTable, type Mechanism, placesOf, type SiteContext } from "./context.ts";
 import { mechanismId } from "./mechanisms.ts";
+import type { PatchState } from "./patch-state.ts";
 import { SiteArrays } from "./site.ts";
 
 const LENGTH = 4;
@@ -21,9 +22,15 @@ export function sealedPlaces(context: SiteContext): Uint32Array {
   return table === undefined ? new Uint32Array() : placesOf(table);
 }
 
-/** gen_endbr_poison() of this kernel. */
+/** What the sealed functions of the objects that were looked at so far hold: above 0 for nopw, below for nopl. */
+const votesOf = new WeakMap<PatchState, number>();
+
+/**
+ * gen_endbr_poison() of this kernel. All objects of one audit vote together, the core first: a module may have but one
+ * sealed function, and that one may be what was overwritten.
+ */
 export function poisonOf(context: SiteContext, places: Uint32Array): Uint8Array {
-  let votes = 0;
+  let votes = votesOf.get(context.state) ?? 0;
   for (let i = 0, seen = 0; i < places.length && seen < 256; i++) {
     if (context.space.find(places[i], LENGTH) === undefined) continue;
     const found = context.kernel.memory.tryRead(fromKernelOffset(places[i]), LENGTH);
@@ -32,6 +39,7 @@ export function poisonOf(context: SiteContext, places: Uint32Array): Uint8Array 
     if (same(found, POISON_NOPW)) votes++;
     else if (same(found, POISON_NOPL)) votes--;
   }
+  votesOf.set(context.state, votes);
   return votes < 0 ? POISON_NOPL : POISON_NOPW;
 }
 

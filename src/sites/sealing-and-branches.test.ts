@@ -65,6 +65,25 @@ describe("ENDBR sealing", () => {
   });
 });
 
+it("a module's only sealed function is judged by what the core's hold", () => {
+  const state = {};
+  const seal = (found: string): string => {
+    const kernel = fakeKernel({ symbols: { func: TEXT } });
+    for (let i = 0; i < 2; i++) kernel.memory.put(at(TEXT + 16 * i), hex(found));
+    const text = hex("f3 0f 1e fa 90 90 90 90 90 90 90 90 90 90 90 90 f3 0f 1e fa");
+    const places = found === "f3 0f 1e fa" ? [TEXT] : [TEXT, TEXT + 16];
+    const object = fakeObject([
+      { name: ".text", start: TEXT, bytes: text, text: true },
+      { name: ".ibt_endbr_seal", start: TABLE, bytes: relativeTable(TABLE, places) },
+    ]);
+    const context = { ...fakeContext(kernel, object, {}), state: state as PatchState };
+    applyEndbrSealing(context);
+    return hexBytes(context.space.read(TEXT, 4) ?? new Uint8Array());
+  };
+  expect(seal("0f 1f 40 d6")).toBe("0f 1f 40 d6"); // the core
+  expect(seal("f3 0f 1e fa")).toBe("0f 1f 40 d6"); // a module whose one site was overwritten
+});
+
 describe("retpolines", () => {
   const call = (register: number) => rel32("e8", TEXT + 5, THUNKS + 32 * register);
   const csCall = rel32("2e e8", TEXT + 6, THUNKS + 32 * 11);
