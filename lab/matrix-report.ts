@@ -202,7 +202,7 @@ function faultText(results: readonly MatrixResult[]): string {
     `${sum((counts) => counts.equivalent).toLocaleString("en")} equivalent (other NOPs: counted, no finding)`,
   ];
   return `
-Faults: each dump was audited once more with its share of ${places.toLocaleString("en")} faults in it, one half bytes changed at random,
+Faults: each healthy dump was audited once more with its share of ${places.toLocaleString("en")} faults in it, one half bytes changed at random,
 the other half sites that hold another legal form of their mechanism (a jump label flipped, another target, left unpatched,
 LOCK prefix for none, another NOP). Told at their exact bytes and with the right verdict: ${found.join(", ")}. A dump with a
 fault missed, or anything else reported, does not pass.
