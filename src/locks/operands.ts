@@ -2,6 +2,7 @@
 // address moved into a register, perhaps long before the call). Constants are followed along all paths of the function.
 import * as iced from "iced-x86";
 import { type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
+import { REGISTER_NAMES } from "../x86/register-names.ts";
 
 /**
  * Registers 0 … 15 by number; undefined is neither a constant nor counted from the function's first argument. Behind them
@@ -70,25 +71,6 @@ export function callOperands(bytes: Uint8Array, start: bigint, also: ReadonlySet
   return out;
 }
 
-const NAMES = [
-  "rax",
-  "rcx",
-  "rdx",
-  "rbx",
-  "rsp",
-  "rbp",
-  "rsi",
-  "rdi",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-  "r13",
-  "r14",
-  "r15",
-];
-
 /**
  * Registers that hold the function's first argument just before the instruction at `at`, by name; none when the place is
  * not reached or no register has it any more.
@@ -96,7 +78,7 @@ const NAMES = [
 export function argumentRegisters(bytes: Uint8Array, start: bigint, at: bigint): string[] {
   const states = followPaths(decodeSteps(bytes, start), bytes.length, start);
   const state = states.get(Number(at - start)) ?? [];
-  return NAMES.filter((_, i) => state[i] === ARGUMENT);
+  return REGISTER_NAMES.filter((_, i) => state[i] === ARGUMENT);
 }
 
 function followPaths(steps: ReadonlyMap<number, Step>, length: number, start: bigint): Map<number, State> {

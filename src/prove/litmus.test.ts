@@ -1,8 +1,9 @@
 // The memory model against the litmus tests of the x86-TSO papers (Owens, Sarkar, Sewell, TPHOLs 2009; x86-CC, POPL
 // 2009; Intel's and AMD's own examples): exactly the outcomes that x86 allows are reached, under SC exactly those of SC.
 import { expect, test } from "vitest";
+import type { RegisterName } from "../x86/register-names.ts";
 import { explore } from "./explorer.ts";
-import { type RegisterName, registerNumber } from "./registers.ts";
+import { registerNumber } from "./registers.ts";
 import {
   codeAddress,
   exchange,

@@ -1,26 +1,7 @@
 // The registers of one model CPU. Values are bigints in a BigUint64Array: the machine runs each local state once, so
 // that clarity wins over speed here; the explorer's hot loop never sees a register.
 import { UnsupportedError } from "../bytes/errors.ts";
-
-export const REGISTER_NAMES = [
-  "rax",
-  "rcx",
-  "rdx",
-  "rbx",
-  "rsp",
-  "rbp",
-  "rsi",
-  "rdi",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-  "r13",
-  "r14",
-  "r15",
-] as const;
-export type RegisterName = (typeof REGISTER_NAMES)[number];
+import { REGISTER_NAMES, type RegisterName } from "../x86/register-names.ts";
 
 /** The processor's own number of a register: RAX 0, RCX 1, RDX 2, RBX 3, RSP 4 … */
 export function registerNumber(name: RegisterName): number {

@@ -1,9 +1,10 @@
 // One line a case: instruction bytes, what the registers and flags were, what they become. The whole table was also
 // compared with a processor over 180,000 random cases while it was written.
 import { expect, test } from "vitest";
+import type { RegisterName } from "../x86/register-names.ts";
 import { decodeOperation, disassemble } from "./decode.ts";
 import type { Bus } from "./operation.ts";
-import { AF, CF, CpuRegisterFile, DF, IF, OF, PF, type RegisterName, registerNumber, SF, ZF } from "./registers.ts";
+import { AF, CF, CpuRegisterFile, DF, IF, OF, PF, registerNumber, SF, ZF } from "./registers.ts";
 import { bytesOf } from "./testing/code.ts";
 
 type Values = Partial<Record<RegisterName, bigint>>;

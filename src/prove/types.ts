@@ -10,7 +10,7 @@
 //   explorer             all orders of the CPUs' shared accesses and of the buffers' drains, exact states, no hashing away
 //   verdict, witness     states that cannot reach the end are hangs; the shortest way there in context switches
 import type { VirtualAddress } from "../bytes/brand.ts";
-import type { RegisterName } from "./registers.ts";
+import type { RegisterName } from "../x86/register-names.ts";
 
 /** Code and data as they stand in the dump. `VirtualMemory` of src/memory/types.ts satisfies it. */
 export interface CodeMemory {
