@@ -1,5 +1,5 @@
 // Physical memory that lies uncompressed in a file, in runs of any length: ELF vmcores and Xen cores. Bulk reads go
-// straight from the file into the caller's buffer.
+// straight from the file into the caller's buffer. Runs that are packed (snappy-chunks.ts) share the way to them.
 import type { PhysicalAddress } from "../bytes/brand.ts";
 import { physicalAddress } from "../bytes/brand.ts";
 import { type ByteSource, readInto } from "../bytes/source.ts";
@@ -55,33 +55,33 @@ export function rangesOf(runs: readonly { physical: number; length: number }[]):
   return ranges;
 }
 
-/** PhysicalMemory over runs of a file. Every run must lie inside the source. */
-export class FileRunMemory implements PhysicalMemory {
+/** PhysicalMemory over runs whose bytes a subclass brings. */
+export abstract class RunMemory implements PhysicalMemory {
   readonly ranges: readonly PhysicalRange[];
-  private readonly starts: Float64Array;
-  private readonly lengths: Float64Array;
-  private readonly offsets: Float64Array;
+  protected readonly starts: Float64Array;
+  protected readonly lengths: Float64Array;
+  protected readonly offsets: Float64Array;
   private last = 0;
 
-  constructor(
-    private readonly source: ByteSource,
-    runs: readonly FileRun[],
-  ) {
-    const merged = mergeRuns(runs);
-    this.ranges = rangesOf(merged);
-    this.starts = Float64Array.from(merged, (run) => run.physical);
-    this.lengths = Float64Array.from(merged, (run) => run.length);
-    this.offsets = Float64Array.from(merged, (run) => run.offset);
+  /** @param runs ascending, none over another */
+  constructor(runs: readonly FileRun[]) {
+    this.ranges = rangesOf(runs);
+    this.starts = Float64Array.from(runs, (run) => run.physical);
+    this.lengths = Float64Array.from(runs, (run) => run.length);
+    this.offsets = Float64Array.from(runs, (run) => run.offset);
   }
+
+  /** A page that lies in run `index` as a whole, `inside` bytes behind its start. */
+  protected abstract lend(index: number, inside: number): Uint8Array;
+  /** Copies from run `index`, `inside` bytes behind its start; `into` does not go past its end. */
+  protected abstract fill(index: number, inside: number, into: Uint8Array): void;
 
   page(pfn: number): Uint8Array | undefined {
     const address = pfn * PAGE_SIZE;
     const index = this.runAt(address);
     if (index < 0) return undefined;
     const inside = address - this.starts[index];
-    if (inside >= 0 && inside + PAGE_SIZE <= this.lengths[index]) {
-      return this.source.read(this.offsets[index] + inside, PAGE_SIZE);
-    }
+    if (inside >= 0 && inside + PAGE_SIZE <= this.lengths[index]) return this.lend(index, inside);
     // A page that two runs share, or that a run holds only in part: whole or not at all.
     const bytes = new Uint8Array(PAGE_SIZE);
     let whole = true;
@@ -109,7 +109,7 @@ export class FileRunMemory implements PhysicalMemory {
         report();
         const inside = at - this.starts[index];
         const length = Math.min(into.length - done, this.lengths[index] - inside);
-        readInto(this.source, this.offsets[index] + inside, into.subarray(done, done + length));
+        this.fill(index, inside, into.subarray(done, done + length));
         done += length;
       } else {
         const gap = index < 0 ? Number.POSITIVE_INFINITY : this.starts[index] - at;
@@ -136,5 +136,23 @@ export class FileRunMemory implements PhysicalMemory {
     if (low === starts.length) return -1;
     this.last = low;
     return low;
+  }
+}
+
+/** PhysicalMemory over runs of a file. Every run must lie inside the source. */
+export class FileRunMemory extends RunMemory {
+  constructor(
+    private readonly source: ByteSource,
+    runs: readonly FileRun[],
+  ) {
+    super(mergeRuns(runs));
+  }
+
+  protected lend(index: number, inside: number): Uint8Array {
+    return this.source.read(this.offsets[index] + inside, PAGE_SIZE);
+  }
+
+  protected fill(index: number, inside: number, into: Uint8Array): void {
+    readInto(this.source, this.offsets[index] + inside, into);
   }
 }

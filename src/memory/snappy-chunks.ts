@@ -1,12 +1,11 @@
 // Physical memory in a stream of snappy chunks (google/snappy framing_format.txt), as AVML writes each range of memory: an
 // index of the chunks is made once, a chunk is unpacked when one of its pages is asked for.
-import type { PhysicalAddress } from "../bytes/brand.ts";
 import { crc32c } from "../bytes/crc32c.ts";
 import { snappyLength, unsnappy } from "../bytes/decompress/snappy.ts";
 import { FormatError } from "../bytes/errors.ts";
 import type { ByteSource } from "../bytes/source.ts";
-import { type FileRun, rangesOf } from "./file-runs.ts";
-import { PAGE_SIZE, type PhysicalMemory, type PhysicalRange } from "./types.ts";
+import { type FileRun, RunMemory } from "./file-runs.ts";
+import { PAGE_SIZE } from "./types.ts";
 
 const COMPRESSED = 0x00;
 const UNCOMPRESSED = 0x01;
@@ -64,12 +63,20 @@ export function chunksOf(
   return at;
 }
 
+/** What two ranges claim is the first one's: AVML writes none twice. */
+function withoutOverlaps(chunks: readonly FileRun[]): FileRun[] {
+  let end = 0;
+  return [...chunks]
+    .sort((a, b) => a.physical - b.physical)
+    .filter((chunk) => {
+      if (chunk.physical < end) return false;
+      end = chunk.physical + chunk.length;
+      return true;
+    });
+}
+
 /** PhysicalMemory over chunks that lie inside the source. */
-export class SnappyMemory implements PhysicalMemory {
-  readonly ranges: readonly PhysicalRange[];
-  private readonly starts: Float64Array;
-  private readonly lengths: Uint32Array;
-  private readonly offsets: Float64Array;
+export class SnappyMemory extends RunMemory {
   /** chunk → its bytes; the oldest goes first */
   private readonly cache = new Map<number, Uint8Array>();
 
@@ -77,57 +84,15 @@ export class SnappyMemory implements PhysicalMemory {
     private readonly source: ByteSource,
     chunks: readonly FileRun[],
   ) {
-    let end = 0;
-    // What two ranges claim is the first one's: AVML writes none twice.
-    const sorted = [...chunks]
-      .sort((a, b) => a.physical - b.physical)
-      .filter((chunk) => {
-        if (chunk.physical < end) return false;
-        end = chunk.physical + chunk.length;
-        return true;
-      });
-    this.ranges = rangesOf(sorted);
-    this.starts = Float64Array.from(sorted, (chunk) => chunk.physical);
-    this.lengths = Uint32Array.from(sorted, (chunk) => chunk.length);
-    this.offsets = Float64Array.from(sorted, (chunk) => chunk.offset);
+    super(withoutOverlaps(chunks));
   }
 
-  page(pfn: number): Uint8Array | undefined {
-    const address = pfn * PAGE_SIZE;
-    const index = this.chunkAt(address);
-    if (index < 0 || this.starts[index] > address) return undefined;
-    const inside = address - this.starts[index];
-    if (inside + PAGE_SIZE <= this.lengths[index]) return this.unpacked(index).subarray(inside, inside + PAGE_SIZE);
-    const bytes = new Uint8Array(PAGE_SIZE);
-    let whole = true;
-    this.copy(address, bytes, () => {
-      whole = false;
-    });
-    return whole ? bytes : undefined;
+  protected lend(index: number, inside: number): Uint8Array {
+    return this.unpacked(index).subarray(inside, inside + PAGE_SIZE);
   }
 
-  read(address: PhysicalAddress, into: Uint8Array, absent: (offset: number, length: number) => void): void {
-    this.copy(Number(address), into, absent);
-  }
-
-  private copy(address: number, into: Uint8Array, absent: (offset: number, length: number) => void): void {
-    let done = 0;
-    while (done < into.length) {
-      const at = address + done;
-      const index = this.chunkAt(at);
-      const start = index < 0 ? Number.POSITIVE_INFINITY : this.starts[index];
-      const left = into.length - done;
-      if (start > at) {
-        const gap = Math.min(left, start - at);
-        into.fill(0, done, done + gap);
-        absent(done, gap);
-        done += gap;
-        continue;
-      }
-      const bytes = this.unpacked(index).subarray(at - start, at - start + left);
-      into.set(bytes, done);
-      done += bytes.length;
-    }
+  protected fill(index: number, inside: number, into: Uint8Array): void {
+    into.set(this.unpacked(index).subarray(inside, inside + into.length));
   }
 
   private unpacked(index: number): Uint8Array {
@@ -157,17 +122,5 @@ export class SnappyMemory implements PhysicalMemory {
     const masked = (((sum >>> 15) | (sum << 17)) + 0xa282ead8) >>> 0;
     const stored = (body[0] | (body[1] << 8) | (body[2] << 16) | (body[3] << 24)) >>> 0;
     if (masked !== stored) throw new FormatError(part, "the CRC-32C checksum differs");
-  }
-
-  /** The chunk that holds `address`, else the first one behind it, else -1. */
-  private chunkAt(address: number): number {
-    let low = 0;
-    let high = this.starts.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.starts[middle] + this.lengths[middle] > address) high = middle;
-      else low = middle + 1;
-    }
-    return low === this.starts.length ? -1 : low;
   }
 }
