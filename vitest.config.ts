@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: "fast",
-          include: ["src/**/*.test.ts", "lab/**/*.test.ts", "specimen/**/*.test.ts", "test/fast/**/*.test.ts"],
+          include: ["packages/**/*.test.ts", "test/fast/**/*.test.ts"],
         },
       },
       {

@@ -12,7 +12,7 @@ const bundle = join(root, "dist", "cli.js");
 
 /** Makes dist/cli.js in a checkout. Returns false, having said why on stderr, when that is not possible. */
 function buildBundle() {
-  if (!existsSync(join(root, "src"))) {
+  if (!existsSync(join(root, "packages"))) {
     console.error("palimpsest: dist/cli.js is missing from this installation; install the package again");
     return false;
   }

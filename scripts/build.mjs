@@ -12,11 +12,11 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** Target name → the files of dist/ and their sources. */
 const targets = {
-  cli: { cli: "src/cli/main.ts" },
+  cli: { cli: "packages/cli/src/main.ts" },
   // The two halves share their code, so that an error of one is an instance of the other's class.
-  library: { index: "src/index.ts", node: "src/node.ts" },
-  specimen: { specimen: "specimen/index.ts" },
-  lab: { lab: "lab/main.ts" },
+  library: { index: "packages/core/src/index.ts", node: "packages/node/src/index.ts" },
+  specimen: { specimen: "packages/specimen/index.ts" },
+  lab: { lab: "packages/lab/main.ts" },
 };
 
 /** Bundles one target. @throws esbuild's BuildFailure, whose errors esbuild has already printed. */

@@ -1,4 +1,4 @@
-// Writes schema/*.json, the JSON Schemas of everything that --json prints, from the result types in src/findings/.
+// Writes schema/*.json, the JSON Schemas of everything that --json prints, from the result types in packages/core/src/results/.
 //
 //   node scripts/schema.mjs            writes them
 //   node scripts/schema.mjs --check    fails when one is not what the types say
@@ -10,7 +10,7 @@ import { createGenerator } from "ts-json-schema-generator";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const folder = join(root, "schema");
 
-/** Name in "palimpsest/NAME/1" → type in src/findings/. A new result is one line here. */
+/** Name in "palimpsest/NAME/1" → type in packages/core/src/results/. A new result is one line here. */
 const RESULTS = {
   diagnose: "DiagnoseResult",
   audit: "AuditResult",
@@ -31,7 +31,7 @@ const RESULTS = {
 /** File name → text, for every result. */
 export function makeSchemas() {
   const generator = createGenerator({
-    path: join(root, "src", "findings", "*.ts"),
+    path: join(root, "packages", "core", "src", "results", "*.ts"),
     tsconfig: join(root, "scripts", "schema.tsconfig.json"),
     skipTypeCheck: true,
     topRef: false,

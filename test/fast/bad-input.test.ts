@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { AuditResult, ErrorResult } from "../../src/findings/results.ts";
+import type { AuditResult, ErrorResult } from "../../packages/core/src/results/results.ts";
 import { palimpsest, temporaryFolder, writeSpecimen } from "./support.ts";
 
 const folder = temporaryFolder();

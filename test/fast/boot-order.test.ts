@@ -4,8 +4,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeBugSpecimen } from "../../specimen/index.ts";
-import type { BootOrderResult } from "../../src/findings/boot-order-results.ts";
+import type { BootOrderResult } from "../../packages/core/src/results/boot-order-results.ts";
+import { makeBugSpecimen } from "../../packages/specimen/index.ts";
 import { palimpsest, temporaryFolder } from "./support.ts";
 
 const folder = temporaryFolder();

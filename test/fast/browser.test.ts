@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createContext, runInContext } from "node:vm";
 import { build, type Plugin } from "esbuild";
 import { expect, test } from "vitest";
-import { makeSpecimen } from "../../specimen/index.ts";
+import { makeSpecimen } from "../../packages/specimen/index.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 /** Packages with a WebAssembly half of their own, which a page loads as it likes. */
@@ -26,17 +26,17 @@ const bundle = (entry: string, options: { external?: string[]; plugins?: Plugin[
 
 test("bundled for a browser it imports no part of Node", async () => {
   const external = LOADED_BY_PAGE.flatMap((name) => [name, `${name}/*`]);
-  const { metafile } = await bundle("src/index.ts", { external, format: "esm" });
+  const { metafile } = await bundle("packages/core/src/index.ts", { external, format: "esm" });
   const imports = Object.values(metafile.outputs).flatMap((output) => output.imports.map(({ path }) => path));
   expect(new Set(imports.map((path) => path.split("/")[0]))).toEqual(new Set(LOADED_BY_PAGE));
   const inputs = Object.keys(metafile.inputs);
-  expect(inputs).toContain("src/memory/open.ts");
+  expect(inputs).toContain("packages/core/src/memory/open.ts");
   expect(inputs.filter((path) => /^src\/(cli\/|bytes\/file-source|node)/.test(path))).toEqual([]);
 });
 
 test("the half for Node cannot be bundled for a browser: the check above can fail", async () => {
   const external = LOADED_BY_PAGE.flatMap((name) => [name, `${name}/*`]);
-  await expect(bundle("src/node.ts", { external, format: "esm" })).rejects.toThrow("node:fs");
+  await expect(bundle("packages/node/src/index.ts", { external, format: "esm" })).rejects.toThrow("node:fs");
 });
 
 test("without process, Buffer and require it opens a dump", async () => {
@@ -48,7 +48,7 @@ test("without process, Buffer and require it opens a dump", async () => {
       onLoad({ filter: /.*/, namespace: "empty" }, () => ({ contents: "module.exports = {}", loader: "js" }));
     },
   };
-  const { outputFiles } = await bundle("src/index.ts", { plugins: [empty], format: "iife" });
+  const { outputFiles } = await bundle("packages/core/src/index.ts", { plugins: [empty], format: "iife" });
   const dump = makeSpecimen({ format: "kdump" }).dump;
   const context = createContext({ TextDecoder, TextEncoder, console, WebAssembly, performance, dump });
   const facts = runInContext(

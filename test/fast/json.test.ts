@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { AuditResult } from "../../src/findings/results.ts";
+import type { AuditResult } from "../../packages/core/src/results/results.ts";
 import { palimpsest, temporaryFolder, writeSpecimen } from "./support.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -86,8 +86,8 @@ describe("every command", () => {
   });
 
   test("has a schema, and each schema is of a result", () => {
-    const types = readdirSync(join(root, "src", "findings"))
-      .map((file) => readFileSync(join(root, "src", "findings", file), "utf8"))
+    const types = readdirSync(join(root, "packages", "core", "src", "results"))
+      .map((file) => readFileSync(join(root, "packages", "core", "src", "results", file), "utf8"))
       .join();
     const declared = Array.from(types.matchAll(/readonly schema: ([^;]+);/g), ([, union]) => union).join();
     const named = new Set(Array.from(declared.matchAll(/"palimpsest\/([\w-]+)\/1"/g), ([, name]) => `${name}.json`));

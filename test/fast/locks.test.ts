@@ -2,8 +2,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { makeBugSpecimen } from "../../specimen/index.ts";
-import type { LocksResult } from "../../src/findings/lock-results.ts";
+import type { LocksResult } from "../../packages/core/src/results/lock-results.ts";
+import { makeBugSpecimen } from "../../packages/specimen/index.ts";
 import { palimpsest, temporaryFolder } from "./support.ts";
 
 vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 });

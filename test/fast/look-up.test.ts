@@ -2,10 +2,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { makeBugSpecimen } from "../../specimen/index.ts";
-import type { CpusResult } from "../../src/findings/cpus-results.ts";
-import type { LogResult } from "../../src/findings/log-results.ts";
-import type { ReadResult } from "../../src/findings/read-results.ts";
+import type { CpusResult } from "../../packages/core/src/results/cpus-results.ts";
+import type { LogResult } from "../../packages/core/src/results/log-results.ts";
+import type { ReadResult } from "../../packages/core/src/results/read-results.ts";
+import { makeBugSpecimen } from "../../packages/specimen/index.ts";
 import { palimpsest, temporaryFolder, writeSpecimen } from "./support.ts";
 
 const folder = temporaryFolder();

@@ -3,9 +3,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { makeBugSpecimen } from "../../specimen/index.ts";
-import type { ProveResult } from "../../src/findings/prove-results.ts";
-import type { DiagnoseResult } from "../../src/findings/results.ts";
+import type { ProveResult } from "../../packages/core/src/results/prove-results.ts";
+import type { DiagnoseResult } from "../../packages/core/src/results/results.ts";
+import { makeBugSpecimen } from "../../packages/specimen/index.ts";
 import { palimpsest, temporaryFolder } from "./support.ts";
 
 vi.setConfig({ testTimeout: 30_000 });

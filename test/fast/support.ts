@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { vi } from "vitest";
-import { makeSpecimen, type Specimen, type SpecimenOptions } from "../../specimen/index.ts";
-import { run } from "../../src/cli/run.ts";
+import { run } from "../../packages/cli/src/run.ts";
+import { makeSpecimen, type Specimen, type SpecimenOptions } from "../../packages/specimen/index.ts";
 
 export interface Outcome {
   readonly stdout: string;

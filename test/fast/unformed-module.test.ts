@@ -1,10 +1,10 @@
 // A module that the kernel is just creating has nothing to check yet; one whose state is nonsense is a gap in the account.
 import { expect, it } from "vitest";
-import { auditDamaged, openDamageable } from "../../lab/damage.ts";
-import { makeSpecimen } from "../../specimen/index.ts";
-import { auditResult } from "../../src/audit/result.ts";
-import { addressAdd } from "../../src/bytes/brand.ts";
-import { BufferSource } from "../../src/bytes/source.ts";
+import { auditResult } from "../../packages/core/src/audit/result.ts";
+import { addressAdd } from "../../packages/core/src/bytes/brand.ts";
+import { BufferSource } from "../../packages/core/src/bytes/source.ts";
+import { auditDamaged, openDamageable } from "../../packages/lab/damage.ts";
+import { makeSpecimen } from "../../packages/specimen/index.ts";
 
 it.each([
   [0, true, undefined],

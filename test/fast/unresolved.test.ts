@@ -2,16 +2,16 @@
 // variables): its call is not judged, instead of being called foreign.
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { makeSpecimen } from "../../specimen/index.ts";
-import { auditDump } from "../../src/audit/audit.ts";
-import { auditResult } from "../../src/audit/result.ts";
-import { BufferSource } from "../../src/bytes/source.ts";
-import { openKernelImage } from "../../src/image/kernel-image.ts";
-import { openModuleImage } from "../../src/image/module-image.ts";
-import type { Kernel } from "../../src/kernel/kernel.ts";
-import { openKernel } from "../../src/kernel/open.ts";
-import { openDump } from "../../src/memory/open.ts";
-import type { SymbolTable } from "../../src/symbols/types.ts";
+import { auditDump } from "../../packages/core/src/audit/audit.ts";
+import { auditResult } from "../../packages/core/src/audit/result.ts";
+import { BufferSource } from "../../packages/core/src/bytes/source.ts";
+import { openKernelImage } from "../../packages/core/src/image/kernel-image.ts";
+import { openModuleImage } from "../../packages/core/src/image/module-image.ts";
+import type { Kernel } from "../../packages/core/src/kernel/kernel.ts";
+import { openKernel } from "../../packages/core/src/kernel/open.ts";
+import { openDump } from "../../packages/core/src/memory/open.ts";
+import type { SymbolTable } from "../../packages/core/src/symbols/types.ts";
+import { makeSpecimen } from "../../packages/specimen/index.ts";
 
 const NAME = "unregister_chrdev_region";
 

@@ -1,10 +1,10 @@
 // The account on real Debian dumps of each series: no byte without explanation, the tables' sizes as the sites' counts,
 // and every fault told at its place. The dumps are rows of the matrix, which CI runs too, so that none is made twice.
 import { beforeAll, describe, expect, it } from "vitest";
-import { auditDamaged, type OpenedDump, openForFaults } from "../../lab/damage.ts";
-import { scoreFaults } from "../../lab/fault-score.ts";
-import { chooseFaults } from "../../lab/faults.ts";
-import type { AuditResult } from "../../src/findings/results.ts";
+import type { AuditResult } from "../../packages/core/src/results/results.ts";
+import { auditDamaged, type OpenedDump, openForFaults } from "../../packages/lab/damage.ts";
+import { scoreFaults } from "../../packages/lab/fault-score.ts";
+import { chooseFaults } from "../../packages/lab/faults.ts";
 import { diagnose, type LabDump, labDump, labHas } from "./support.ts";
 
 /** Row of the matrix, bytes of a struct alt_instr (12 up to 6.2, 14 since 6.3; BTF), least bytes patched. */

@@ -2,9 +2,9 @@
 import { openSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { dumpFormats } from "../../lab/dump-types.ts";
-import { readElfHeader, readNotes, readProgramHeaders } from "../../src/bytes/elf.ts";
-import { FileSource } from "../../src/bytes/file-source.ts";
+import { readElfHeader, readNotes, readProgramHeaders } from "../../packages/core/src/bytes/elf.ts";
+import { dumpFormats } from "../../packages/lab/dump-types.ts";
+import { FileSource } from "../../packages/node/src/file-source.ts";
 import { type LabDump, labDump } from "./support.ts";
 
 const MEMORY_MEGABYTES = 256;

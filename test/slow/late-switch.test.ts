@@ -2,14 +2,14 @@
 // through them. A module that is loaded then has lock and unlock sites of another kind than the core, and a CPU that waits
 // at one of them is never woken by the core's release.
 import { beforeAll, describe, expect, it } from "vitest";
-import { type VirtualAddress, virtualAddress } from "../../src/bytes/brand.ts";
-import { FileSource } from "../../src/bytes/file-source.ts";
-import { prepareCodecs } from "../../src/cli/files/codecs.ts";
-import type { DiagnoseResult } from "../../src/findings/results.ts";
-import type { Finding, LockMixed, LockSide } from "../../src/findings/types.ts";
-import type { Kernel } from "../../src/kernel/kernel.ts";
-import { openKernel } from "../../src/kernel/open.ts";
-import { openDump } from "../../src/memory/open.ts";
+import { type VirtualAddress, virtualAddress } from "../../packages/core/src/bytes/brand.ts";
+import type { Kernel } from "../../packages/core/src/kernel/kernel.ts";
+import { openKernel } from "../../packages/core/src/kernel/open.ts";
+import { openDump } from "../../packages/core/src/memory/open.ts";
+import type { DiagnoseResult } from "../../packages/core/src/results/results.ts";
+import type { Finding, LockMixed, LockSide } from "../../packages/core/src/results/types.ts";
+import { prepareCodecs } from "../../packages/node/src/codecs.ts";
+import { FileSource } from "../../packages/node/src/file-source.ts";
 import { diagnose, type LabDump, labDump, labHas } from "./support.ts";
 
 const SLOW = "queued_spin_lock_slowpath";

@@ -4,25 +4,25 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
-import { run } from "../../lab/command.ts";
-import type { DumpOptions } from "../../lab/dump-types.ts";
-import type { VirtualAddress } from "../../src/bytes/brand.ts";
-import { FileSource } from "../../src/bytes/file-source.ts";
-import { prepareCodecs } from "../../src/cli/files/codecs.ts";
-import type { LocksResult } from "../../src/findings/lock-results.ts";
-import type { AuditResult } from "../../src/findings/results.ts";
-import type { Kernel } from "../../src/kernel/kernel.ts";
-import { openKernel } from "../../src/kernel/open.ts";
-import { SpinQueues } from "../../src/locks/queue.ts";
-import { decodeMutex } from "../../src/locks/words/mutex.ts";
-import { decodeQspinlock, encodeTail } from "../../src/locks/words/qspinlock.ts";
-import { decodeRtMutex } from "../../src/locks/words/rt-mutex.ts";
-import { decodeRwlock } from "../../src/locks/words/rwlock.ts";
-import { decodeRwsem } from "../../src/locks/words/rwsem.ts";
-import { decodeSemaphore } from "../../src/locks/words/semaphore.ts";
-import type { LockWord } from "../../src/locks/words/types.ts";
-import { openDump } from "../../src/memory/open.ts";
-import { PerCpu } from "../../src/stacks/per-cpu.ts";
+import type { VirtualAddress } from "../../packages/core/src/bytes/brand.ts";
+import type { Kernel } from "../../packages/core/src/kernel/kernel.ts";
+import { openKernel } from "../../packages/core/src/kernel/open.ts";
+import { SpinQueues } from "../../packages/core/src/locks/waits/queue.ts";
+import { decodeMutex } from "../../packages/core/src/locks/words/mutex.ts";
+import { decodeQspinlock, encodeTail } from "../../packages/core/src/locks/words/qspinlock.ts";
+import { decodeRtMutex } from "../../packages/core/src/locks/words/rt-mutex.ts";
+import { decodeRwlock } from "../../packages/core/src/locks/words/rwlock.ts";
+import { decodeRwsem } from "../../packages/core/src/locks/words/rwsem.ts";
+import { decodeSemaphore } from "../../packages/core/src/locks/words/semaphore.ts";
+import type { LockWord } from "../../packages/core/src/locks/words/types.ts";
+import { openDump } from "../../packages/core/src/memory/open.ts";
+import type { LocksResult } from "../../packages/core/src/results/lock-results.ts";
+import type { AuditResult } from "../../packages/core/src/results/results.ts";
+import { PerCpu } from "../../packages/core/src/tasks/per-cpu.ts";
+import { run } from "../../packages/lab/command.ts";
+import type { DumpOptions } from "../../packages/lab/dump-types.ts";
+import { prepareCodecs } from "../../packages/node/src/codecs.ts";
+import { FileSource } from "../../packages/node/src/file-source.ts";
 import { diagnose, type LabDump, labDump, labHas, palimpsest } from "./support.ts";
 
 const CPUS = 5;
@@ -200,7 +200,7 @@ describe.skipIf(!rtHere)("Debian 6.12 with PREEMPT_RT", () => {
   });
 });
 
-/** Who waits for which lock, the first to get it first; lab/modules/lock_states.c tells the same. */
+/** Who waits for which lock, the first to get it first; packages/lab/modules/lock_states.c tells the same. */
 const SPINNING: Readonly<Record<string, readonly string[]>> = {
   lk_spin_one: ["CPU 4"],
   lk_spin_two: ["CPU 1", "CPU 2 node 1"],

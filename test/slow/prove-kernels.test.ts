@@ -1,7 +1,7 @@
 // `prove` on real dumps of Debian's kernels: the queued lock as it is patched there, its queue, and what --assume makes of it
 // under each hypervisor. The paravirt lock with the native unlock is bug 838026's mistake in today's kernels.
 import { beforeAll, describe, expect, it } from "vitest";
-import type { ProveResult } from "../../src/findings/prove-results.ts";
+import type { ProveResult } from "../../packages/core/src/results/prove-results.ts";
 import { diagnose, type LabDump, labDump, labHas, palimpsest } from "./support.ts";
 
 const UNLOCK = "_raw_spin_unlock_irqrestore";

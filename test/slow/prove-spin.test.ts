@@ -6,9 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
-import { LOCK_ADDRESS } from "../../src/prove/model-addresses.ts";
-import { prove } from "../../src/prove/prove.ts";
-import { lockSystem } from "../../src/prove/scenario.ts";
+import { LOCK_ADDRESS } from "../../packages/core/src/prove/machine/model-addresses.ts";
 import {
   at,
   HYPERCALL_PAGE,
@@ -16,8 +14,10 @@ import {
   lockMemory,
   perCpu,
   SHARED_INFO,
-} from "../../src/prove/testing/locks.ts";
-import type { MemoryModel, Verdict } from "../../src/prove/types.ts";
+} from "../../packages/core/src/prove/testing/locks.ts";
+import type { MemoryModel, Verdict } from "../../packages/core/src/prove/types.ts";
+import { prove } from "../../packages/core/src/prove/verdict/prove.ts";
+import { lockSystem } from "../../packages/core/src/prove/verdict/scenario.ts";
 
 const MODEL = fileURLToPath(new URL("./promela/locks.pml", import.meta.url));
 const has = (command: string): boolean => spawnSync(command, ["--version"]).error === undefined;

@@ -1,14 +1,14 @@
 // What every slow test starts from: a real dump out of the lab's cache, made when it is not there, and the built
 // command run on it.
 import { join } from "node:path";
-import { type DumpFacts, type DumpFormat, type DumpOptions, defaultOptions } from "../../lab/dump-types.ts";
-import { LabError, UnavailableError } from "../../lab/errors.ts";
-import { fetchKernel } from "../../lab/kernels.ts";
-import { dumpPath, makeDump } from "../../lab/make-dump.ts";
-import { matrix } from "../../lab/matrix.ts";
-import { type Measured, palimpsest } from "../../lab/measure.ts";
+import { type DumpFacts, type DumpFormat, type DumpOptions, defaultOptions } from "../../packages/lab/dump-types.ts";
+import { LabError, UnavailableError } from "../../packages/lab/errors.ts";
+import { fetchKernel } from "../../packages/lab/kernels.ts";
+import { dumpPath, makeDump } from "../../packages/lab/make-dump.ts";
+import { matrix } from "../../packages/lab/matrix.ts";
+import { type Measured, palimpsest } from "../../packages/lab/measure.ts";
 
-export type { Measured } from "../../lab/measure.ts";
+export type { Measured } from "../../packages/lab/measure.ts";
 
 export interface LabDump {
   readonly folder: string;

@@ -1,0 +1,98 @@
+// What every command about a dump needs: open it, know the kernel, find the images.
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Kernel } from "../../../core/src/kernel/kernel.ts";
+import type { Paint } from "../../../core/src/report/paint.ts";
+import { UsageError } from "../../../node/src/refusals.ts";
+import { fail } from "../failure.ts";
+import { Session } from "../session.ts";
+import { type GlobalOptions, Progress, paintFor, print } from "../terminal.ts";
+
+export interface CommandContext {
+  readonly session: Session;
+  readonly kernel: Kernel;
+  readonly options: GlobalOptions;
+  readonly paint: Paint;
+  readonly progress: Progress;
+}
+
+/** Exit status of a command that found something. */
+export const FOUND = 1;
+/** … and of one that could not do its work, or not all of it. */
+export const COULD_NOT = 2;
+
+/** Adds the options that all commands on a dump share. */
+export function dumpCommand(
+  program: Command,
+  name: string,
+  args: string,
+  description: string,
+  dump = "<dump>",
+): Command {
+  return (
+    program
+      .command(`${name} ${dump}${args === "" ? "" : ` ${args}`}`)
+      .description(description)
+      // What WHERE may be is told once, below the list of commands.
+      .summary(description.replace(/ \([^()]*\)/, ""))
+      .option("--json", "print the result as JSON (docs/json.md; schemas ship in schema/)")
+      .option("--image <file>", "kernel image: vmlinuz, vmlinux, a .deb or .rpm, or a folder with one of them")
+      .option("--modules <dir>", "modules: a folder, a .ko, a .deb or an .rpm")
+      .option("--debug-info <file>", "vmlinux or .ko with DWARF, for kernels without BTF")
+      .option("--force", "compare with images of another build too")
+      .option("--no-cache", "do not keep or use unpacked images under the user's cache folder")
+  );
+}
+
+/** Runs the body with everything opened; turns errors into words and exit status 2. */
+export async function withDump(
+  dumpPath: string,
+  options: GlobalOptions,
+  body: (context: CommandContext) => Promise<number> | number,
+): Promise<void> {
+  const json = options.json ?? false;
+  const progress = new Progress(json);
+  let session: Session | undefined;
+  try {
+    session = await Session.open(dumpPath, options, progress);
+    const { kernel } = session;
+    process.exitCode = await body({ session, kernel, options, paint: paintFor(options.color), progress });
+  } catch (error) {
+    progress.end();
+    fail(error, json);
+  } finally {
+    progress.end();
+    session?.close();
+  }
+}
+
+/** The one place that prints a result: JSON of the object, or the text made from it. */
+export function printResult<T>(options: GlobalOptions, result: T, text: (result: T) => string): void {
+  print(options.json ? `${JSON.stringify(result, null, 2)}\n` : text(result));
+}
+
+/** A pattern in which * stands for anything and ? for one character, of a whole name. */
+export function globExpression(pattern: string): RegExp {
+  const source = pattern
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replace(/\*+/g, ".*")
+    .replaceAll("?", ".");
+  return new RegExp(`^${source}$`);
+}
+
+const WHOLE = /^\d{1,15}$/;
+
+/** An option whose argument is a whole number, refused before any work when it is not. */
+export function wholeNumberOption(flags: string, description: string, fallback?: string): Option {
+  const option = new Option(flags, description).argParser((text: string) => {
+    if (!WHOLE.test(text)) throw new InvalidArgumentError("It takes a whole number.");
+    return text;
+  });
+  return fallback === undefined ? option : option.default(fallback);
+}
+
+/** The value of such an option. @throws UsageError when it is no whole number */
+export function wholeNumber(text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  if (!WHOLE.test(text)) throw new UsageError(`"${text}" is no whole number`);
+  return Number(text);
+}

@@ -1,0 +1,116 @@
+// Finds the kernel's page tables and its image in memory. VMCOREINFO tells both; without it the CPUs' own CR3 is
+// tried, and what a candidate maps at __START_KERNEL_map decides whether it is believed.
+import { addressAdd, KERNEL_MAP_BASE, physicalAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import { MissingError } from "../bytes/errors.ts";
+import { pageTableRoots } from "../memory/paging/page-table-roots.ts";
+import { searchPageTables } from "../memory/paging/page-table-search.ts";
+import { PageTableMemory } from "../memory/paging/page-tables.ts";
+import type { Dump, VirtualMemory } from "../memory/types.ts";
+import { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.ts";
+import { vmcoreinfoInMemory } from "./vmcoreinfo-search.ts";
+
+/** The kernel image's area of the address space: 1 GiB with KASLR, 512 MiB without (KERNEL_IMAGE_SIZE). */
+const IMAGE_AREA = 1 << 30;
+const LARGE_PAGE = 2 << 20;
+
+export interface AddressSpace {
+  readonly memory: VirtualMemory;
+  /** "VMCOREINFO", "CR3 of CPU 0", …: shown by `info`. */
+  readonly evidence: string;
+  /** The mapped run that holds the kernel image: first mapped address and bytes. */
+  readonly image: { readonly start: VirtualAddress; readonly length: number };
+}
+
+/**
+ * The longest run of mappings in the image area, read at 2 MiB steps: the kernel image is mapped in one piece.
+ * Returns undefined when nothing of a kernel's size is mapped there.
+ */
+export function findImageRun(memory: VirtualMemory): { start: VirtualAddress; length: number } | undefined {
+  let best: { start: number; length: number } | undefined;
+  let start = -1;
+  for (let at = 0; at <= IMAGE_AREA; at += LARGE_PAGE) {
+    const mapped = at < IMAGE_AREA && memory.tryTranslate(addressAdd(KERNEL_MAP_BASE, at)) !== undefined;
+    if (mapped && start < 0) start = at;
+    if (!mapped && start >= 0) {
+      if (best === undefined || at - start > best.length) best = { start, length: at - start };
+      start = -1;
+    }
+  }
+  return best && { start: addressAdd(KERNEL_MAP_BASE, best.start), length: best.length };
+}
+
+/** The address space that VMCOREINFO, the CPUs' registers or the dump's own segments tell, the first that maps a kernel. */
+function openAddressSpace(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined): AddressSpace | undefined {
+  const top = vmcoreinfo?.symbol("init_top_pgt") ?? vmcoreinfo?.symbol("swapper_pg_dir");
+  const physBase = vmcoreinfo?.number("phys_base");
+  if (top !== undefined && physBase !== undefined) {
+    const levels = vmcoreinfo?.number("pgtable_l5_enabled") === 1n ? 5 : 4;
+    const root = physicalAddress(top - KERNEL_MAP_BASE + physBase);
+    const memory = new PageTableMemory(dump.physical, root, levels, dump.segments);
+    const image = findImageRun(memory);
+    if (image) return { memory, evidence: "VMCOREINFO (init_top_pgt, phys_base)", image };
+  }
+  for (const candidate of pageTableRoots(dump)) {
+    const memory = new PageTableMemory(dump.physical, candidate.root, candidate.levels, dump.segments);
+    const image = findImageRun(memory);
+    if (image) return { memory, evidence: candidate.from, image };
+  }
+  if (dump.segments.length > 0) {
+    // elf-paging dumps and /proc/kcore map the kernel themselves; a root that maps nothing leaves them the answer.
+    const memory = new PageTableMemory(dump.physical, physicalAddress(0n), 4, dump.segments);
+    const image = findImageRun(memory);
+    if (image) return { memory, evidence: "the dump's own virtual segments", image };
+  }
+  return undefined;
+}
+
+/**
+ * The page tables of a dump whose notes lead to none, by their shape. A table inside the image that it maps is the
+ * kernel's own (init_top_pgt); tables of processes serve when that one is not in the dump.
+ */
+function searchAddressSpace(dump: Dump): AddressSpace | undefined {
+  let best: AddressSpace | undefined;
+  for (const { root, levels, from } of searchPageTables(dump.physical)) {
+    const memory = new PageTableMemory(dump.physical, root, levels, dump.segments);
+    const image = findImageRun(memory);
+    if (image === undefined) continue;
+    const first = memory.translate(image.start).physical;
+    if (root >= first && root < first + BigInt(image.length)) return { memory, evidence: from, image };
+    if (best === undefined || image.length > best.image.length) best = { memory, evidence: from, image };
+  }
+  return best;
+}
+
+/** Address space and VMCOREINFO of a dump. */
+export interface Located {
+  readonly space: AddressSpace;
+  readonly vmcoreinfo: Vmcoreinfo | undefined;
+}
+
+/**
+ * By the dump's notes, else by what its memory holds: the kernel's own VMCOREINFO page, which is there whether or not
+ * anybody wrote a note of it, else page tables by their shape (LiME, AVML, raw memory).
+ * @throws MissingError when no page table in the dump maps a kernel
+ */
+export function locateKernel(dump: Dump): Located {
+  const vmcoreinfo = dump.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(dump.vmcoreinfo);
+  const noted = openAddressSpace(dump, vmcoreinfo);
+  if (noted !== undefined) return { space: noted, vmcoreinfo };
+  for (const { text, at } of vmcoreinfoInMemory(dump)) {
+    const found = parseVmcoreinfo(text);
+    const space = openAddressSpace(dump, found);
+    const evidence = `${space?.evidence}, a text at physical 0x${at.toString(16)}`;
+    if (space !== undefined) return { space: { ...space, evidence }, vmcoreinfo: found };
+  }
+  const space = searchAddressSpace(dump);
+  if (space !== undefined) return { space, vmcoreinfo };
+  throw new MissingError(
+    "a page table that maps a Linux x86-64 kernel",
+    "the dump has neither a usable VMCOREINFO nor CPU registers whose CR3 leads to one, and a search found none",
+  );
+}
+
+/** True for addresses in the upper, kernel half. */
+export function isKernelAddress(address: bigint): boolean {
+  return virtualAddress(address) >= 0xff00000000000000n;
+}

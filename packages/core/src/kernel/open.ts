@@ -1,0 +1,134 @@
+// From a dump to a Kernel. No image, no System.map and no debug package is needed: VMCOREINFO or the CPUs' registers
+// lead to the page tables, the kernel's own kallsyms give names, its own BTF gives layouts.
+import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
+import { readNotes } from "../bytes/elf.ts";
+import { MissingError, PalimpsestError } from "../bytes/errors.ts";
+import type { Dump, VirtualMemory } from "../memory/types.ts";
+import { combineSymbols } from "../symbols/combine.ts";
+import type { SymbolTable, TypeTable } from "../symbols/types.ts";
+import { locateKernel } from "./address-space.ts";
+import { type GivenSymbols, readCoreSymbols } from "./core-symbols.ts";
+import { readCpuFeatures } from "./cpu-features.ts";
+import type { Kernel } from "./kernel.ts";
+import { Structures } from "./layouts/structures.ts";
+import { type GivenTypes, openTypes, type TypesContext } from "./layouts/type-sources.ts";
+import { moduleSymbols } from "./modules/module-symbols.ts";
+import { readModules } from "./modules/modules.ts";
+
+export interface OpenKernelOptions {
+  /** Layouts out of a file that the user gives. May throw, when the file belongs to another build. */
+  readonly types?: (context: TypesContext) => GivenTypes | undefined;
+  /** Symbols out of a file that the user gives, for kernels whose kallsyms has no variables. */
+  readonly symbols?: () => GivenSymbols | undefined;
+}
+
+/**
+ * @throws MissingError when there is no kernel to be found, or one without symbols
+ */
+export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel {
+  const problems: string[] = [...dump.problems];
+  const { space, vmcoreinfo } = locateKernel(dump);
+  const { memory } = space;
+  const core = readCoreSymbols(space, vmcoreinfo, options.symbols, problems);
+  const symbols = core.table;
+  const find = (name: string): VirtualAddress | undefined => symbols.lookup(name)?.address;
+  const address = (name: string): VirtualAddress => {
+    const found = find(name);
+    if (found === undefined) throw new MissingError(`the symbol ${name}`);
+    return found;
+  };
+  const banner = find("linux_banner");
+  const version = banner === undefined ? "" : (readText(memory, banner, 512) ?? "").trim();
+  const release = /^Linux version (\S+)/.exec(version)?.[1] ?? vmcoreinfo?.release ?? "";
+  if (release === "") problems.push("the kernel's release is unknown: neither linux_banner nor VMCOREINFO tells it");
+  const buildId = readBuildId(memory, find) ?? vmcoreinfo?.buildId;
+  const context = { memory, symbols, buildId, release, version };
+  const { types, evidence } = openTypes(context, options.types?.(context), problems);
+  const structures = new Structures(memory, types);
+  const modules = readModules(structures, find("modules"), problems);
+  let combined: SymbolTable | undefined;
+  return {
+    dump,
+    memory,
+    vmcoreinfo,
+    addressSpace: space.evidence,
+    release,
+    version,
+    buildId,
+    symbols,
+    lackingSymbols: core.lacking,
+    types,
+    structures,
+    modules,
+    get allSymbols() {
+      combined ??= combineSymbols(
+        symbols,
+        modules.map((module) => moduleSymbols(memory, module, problems)),
+      );
+      return combined;
+    },
+    features: readCpuFeatures(structures, find("boot_cpu_data"), problems),
+    kaslrOffset: vmcoreinfo?.kernelOffset,
+    initFreed: isInitFreed(memory, types, find),
+    evidence: [...core.evidence, ...evidence],
+    problems,
+    address,
+    find,
+  };
+}
+
+function readText(memory: VirtualMemory, address: VirtualAddress, max: number): string | undefined {
+  try {
+    return memory.cstring(address, max);
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return undefined;
+  }
+}
+
+/** GNU build-id out of the notes that the linker put between __start_notes and __stop_notes. */
+function readBuildId(memory: VirtualMemory, find: (name: string) => VirtualAddress | undefined): string | undefined {
+  const start = find("__start_notes");
+  const stop = find("__stop_notes");
+  if (start === undefined || stop === undefined || stop <= start || stop - start > 65536n) return undefined;
+  try {
+    const notes = readNotes(memory.read(start, Number(stop - start)), "notes of the kernel");
+    const id = notes.find((note) => note.name === "GNU" && note.type === 3);
+    return id && Array.from(id.desc, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return undefined;
+  }
+}
+
+/** kernel_init() frees init memory just before system_state becomes SYSTEM_RUNNING (init/main.c). */
+function isInitFreed(
+  memory: VirtualMemory,
+  types: TypeTable,
+  find: (name: string) => VirtualAddress | undefined,
+): boolean {
+  const at = find("system_state");
+  if (at === undefined) return true;
+  try {
+    // Without the enum (no BTF): SYSTEM_BOOTING 0; SYSTEM_RUNNING 1 before 4.13, 2 with SYSTEM_SCHEDULING, later FREEING_INITMEM.
+    const freeing = types.enumerator("system_states", "SYSTEM_FREEING_INITMEM");
+    const running = types.enumerator("system_states", "SYSTEM_RUNNING") ?? 1n;
+    return BigInt(memory.u32(at)) >= (freeing ?? running);
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return true;
+  }
+}
+
+/** Bytes between two core symbols, as [start, length]; undefined when either is unknown or they are not in order. */
+export function symbolRange(
+  kernel: Kernel,
+  start: string,
+  stop: string,
+): { start: VirtualAddress; length: number } | undefined {
+  const from = kernel.find(start);
+  const to = kernel.find(stop);
+  return from === undefined || to === undefined || to <= from
+    ? undefined
+    : { start: addressAdd(from, 0), length: Number(to - from) };
+}

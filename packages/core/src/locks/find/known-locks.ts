@@ -1,0 +1,89 @@
+// All locks of which something proves that they are locks, and of which kind: code that takes them, types of variables, CPUs
+// and tasks that wait for them. A word of which nothing is proved is not listed.
+import { fromKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import type { PerCpu } from "../../tasks/per-cpu.ts";
+import { calledLocks } from "../code/called-locks.ts";
+import { type LockKind, OUTER_FIRST } from "../code/lock-kinds.ts";
+import { nameAt } from "../findings/site-facts.ts";
+import type { CpuWait } from "../waits/cpu-waits.ts";
+import type { TaskWait } from "../waits/task-waits.ts";
+import { formOfFamily, type LockForm } from "../words/lock-forms.ts";
+import { typedLocks } from "./typed-locks.ts";
+
+export interface KnownLock {
+  readonly address: VirtualAddress;
+  readonly kind: LockKind;
+  /** where it is known better than by the kind: a CPU waits in the function of one implementation */
+  readonly form?: LockForm;
+  /** a name that no symbol has: "runqueues.__lock of CPU 2" */
+  readonly name?: string;
+  /** What proves the kind, in words. */
+  readonly evidence: () => string;
+}
+
+export interface Waits {
+  readonly cpus: readonly CpuWait[];
+  readonly tasks: readonly TaskWait[];
+}
+
+/** Locks that CPUs or tasks wait for. */
+export function awaitedLocks(waits: Waits): KnownLock[] {
+  const out: KnownLock[] = waits.tasks.map(({ lock, kind, evidence }) => ({
+    address: lock,
+    kind,
+    evidence: () => evidence,
+  }));
+  for (const wait of waits.cpus) {
+    if (wait.lock === undefined) continue;
+    out.push({
+      address: wait.lock,
+      kind: wait.kind === "spinlock" ? "raw-spinlock" : "rwlock",
+      form: wait.kind === "spinlock" ? formOfFamily(wait.family) : undefined,
+      evidence: () =>
+        `CPU ${wait.cpu} waits for it in ${wait.frames[0]?.symbol ?? "a lock function"} (${wait.evidence})`,
+    });
+  }
+  return out;
+}
+
+/** Locks that the types of variables and the kernel's own code name. */
+export function namedLocks(kernel: Kernel, perCpu: PerCpu, padding: number): KnownLock[] {
+  const out: KnownLock[] = typedLocks(kernel, perCpu).map(({ address, kind, name, typeName }) => ({
+    address,
+    kind,
+    name,
+    evidence: () => `${kernel.types.origin}: the per-CPU variable is a ${typeName}`,
+  }));
+  for (const [offset, calls] of calledLocks(kernel, padding)) {
+    for (const { kind, through, at } of calls) {
+      const evidence = (): string => `${through} is called with its address at ${nameAt(kernel, at)}`;
+      out.push({ address: fromKernelOffset(offset), kind, evidence });
+    }
+  }
+  return out;
+}
+
+/**
+ * One lock an address: of several kinds the outermost, of several proofs the first. Where a structure begins with the
+ * spinlock that guards it, the spinlock is a lock of its own only when a CPU waits for it.
+ * @param rt PREEMPT_RT: a spinlock_t is an rt_mutex; elsewhere it is its raw_spinlock_t
+ */
+export function uniqueLocks(locks: readonly KnownLock[], rt: boolean): KnownLock[] {
+  const spinning = new Map<bigint, KnownLock>();
+  const sleeping = new Map<bigint, KnownLock>();
+  const rank = (lock: KnownLock): number => OUTER_FIRST.indexOf(lock.kind);
+  for (const each of locks) {
+    const lock: KnownLock = !rt && each.kind === "spinlock" ? { ...each, kind: "raw-spinlock" } : each;
+    const known = lock.kind === "raw-spinlock" ? spinning : sleeping;
+    const before = known.get(lock.address);
+    const first = before === undefined || rank(lock) < rank(before) ? lock : before;
+    known.set(lock.address, {
+      ...first,
+      name: first.name ?? before?.name,
+      form: first.form ?? before?.form ?? lock.form,
+    });
+  }
+  const inner = [...spinning.values()].filter((lock) => lock.form !== undefined || !sleeping.has(lock.address));
+  return [...sleeping.values(), ...inner];
+}

@@ -1,0 +1,109 @@
+// hang.deadlock: tasks of which each sleeps for a lock that the next one has, in a circle. Waiter lists prove who sleeps for
+// what, owner words prove who has it; a reader's hint or a semaphore's last holder proves nothing and is not followed.
+import { formatAddress, toKernelOffset } from "../../bytes/brand.ts";
+import { PalimpsestError } from "../../bytes/errors.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import type { DeadlockStep, HangDeadlock } from "../../results/types.ts";
+import { type Task, taskName } from "../../tasks/tasks.ts";
+import type { LockKind } from "../code/lock-kinds.ts";
+import { callersOf } from "../waits/lock-waiters.ts";
+import type { TaskWait } from "../waits/task-waits.ts";
+import type { LockDecoder } from "../words/lock-forms.ts";
+import { symbolOf } from "./lock-facts.ts";
+
+/** Longest circle that is told. */
+const MAX_CYCLE = 64;
+const FRAMES = 4;
+
+interface Edge {
+  readonly wait: TaskWait;
+  /** "0x…" of the owner's task_struct */
+  readonly owner: string;
+}
+
+/** All circles, each once. */
+export function deadlocks(kernel: Kernel, decoder: LockDecoder, waits: readonly TaskWait[]): HangDeadlock[] {
+  const edges = new Map<string, Edge>();
+  for (const wait of waits) {
+    // A task that was woken is about to take the lock or to try again.
+    if (wait.task.state === 0) continue;
+    const owner = provenOwner(decoder, wait);
+    if (owner !== undefined) edges.set(formatAddress(wait.task.address), { wait, owner });
+  }
+  const out: HangDeadlock[] = [];
+  const done = new Set<string>();
+  for (const start of edges.keys()) {
+    const path: string[] = [];
+    let at: string | undefined = start;
+    while (at !== undefined && !done.has(at) && edges.has(at)) {
+      done.add(at);
+      path.push(at);
+      at = edges.get(at)?.owner;
+    }
+    const from = at === undefined ? -1 : path.indexOf(at);
+    if (from < 0) continue;
+    const cycle = path.slice(from, from + MAX_CYCLE).flatMap((task) => edges.get(task) ?? []);
+    out.push(findingOf(kernel, cycle));
+  }
+  return out;
+}
+
+/** Who has the lock, where its word proves it: a mutex that is not being handed over, a writer, an rt_mutex. */
+function provenOwner(decoder: LockDecoder, wait: TaskWait): string | undefined {
+  const kinds: readonly LockKind[] = ["mutex", "rwsem", "rt-mutex"];
+  const form = decoder.formOf(wait.kind);
+  if (!kinds.includes(wait.kind) || form === undefined) return undefined;
+  try {
+    const word = decoder.decode(wait.lock, form);
+    // MUTEX_FLAG_PICKUP: the owner is the waiter that it is handed to, and that wakes up now.
+    if (String(word.fields.flags ?? "").includes("pickup") || word.state === "impossible") return undefined;
+    return word.owner !== undefined && word.owner.pid >= 0 ? word.owner.address : undefined;
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return undefined;
+  }
+}
+
+function findingOf(kernel: Kernel, cycle: readonly Edge[]): HangDeadlock {
+  const steps = cycle.map((edge): DeadlockStep => {
+    const { task, lock, kind, frames } = edge.wait;
+    const name = symbolOf(kernel, lock);
+    return {
+      task: taskName(task),
+      address: formatAddress(task.address),
+      waitsFor: name === "" ? `the ${TYPES[kind] ?? kind} at ${formatAddress(lock)}` : name,
+      lock: formatAddress(lock),
+      type: TYPES[kind] ?? kind,
+      at: [frames[0]?.symbol ?? "", ...callersOf(frames)].filter((place) => place !== "").slice(0, FRAMES),
+    };
+  });
+  const [{ wait }] = cycle;
+  const near = toKernelOffset(wait.lock) === undefined ? undefined : kernel.allSymbols.nearest(wait.lock);
+  const names = steps.map((step) => step.task).join(", ");
+  return {
+    id: "hang.deadlock",
+    severity: "error",
+    address: formatAddress(wait.lock),
+    length: 8,
+    object: near?.symbol.module ?? "vmlinux",
+    symbol: symbolOf(kernel, wait.lock),
+    title:
+      steps.length === 1
+        ? `${names} waits for ${steps[0].waitsFor}, which it has itself`
+        : `${steps.length} tasks wait for each other: ${names}`,
+    notes: [
+      ...steps.map((step, i) => {
+        const next = steps[(i + 1) % steps.length];
+        const at = step.at.length === 0 ? "" : ` in ${step.at.join(" ← ")}`;
+        return `${step.task} waits for ${step.waitsFor} (${step.type})${at}; ${next.task} has it.`;
+      }),
+      ...(cycle.every(({ wait: { task } }) => interruptible(task)) ? ["A signal to one of them would end it."] : []),
+    ],
+    cycle: steps,
+  };
+}
+
+const TYPES: Readonly<Partial<Record<LockKind, string>>> = { rwsem: "rw_semaphore", "rt-mutex": "rt_mutex" };
+
+/** TASK_INTERRUPTIBLE */
+const interruptible = (task: Task): boolean => task.state !== undefined && (task.state & 1) !== 0;

@@ -1,0 +1,181 @@
+// The text of `diagnose` and `audit`: findings first, then the account, on one screen.
+import type { AuditResult } from "../results/results.ts";
+import type { Finding } from "../results/types.ts";
+import { findingLines } from "./finding-text.ts";
+import { counted, grouped, size, table } from "./format.ts";
+import { generatedBlock } from "./generated-text.ts";
+import { groupFindings } from "./groups.ts";
+import type { Paint } from "./paint.ts";
+
+export interface AuditTextOptions {
+  /** Findings (groups of equal cause) that are shown; the rest is counted. 0 shows all. */
+  readonly limit: number;
+  /** Objects and mechanisms in full. */
+  readonly detailed: boolean;
+}
+
+/** The head: which dump, which kernel, which machine. */
+export function headLines(result: Pick<AuditResult, "dump" | "kernel">, paint: Paint): string[] {
+  const { dump, kernel } = result;
+  const machine = [
+    kernel.cpus === null ? "" : counted(kernel.cpus, "CPU"),
+    kernel.kaslrOffset === null
+      ? ""
+      : kernel.kaslrOffset === "0x0"
+        ? "not moved by KASLR"
+        : `moved by KASLR ${kernel.kaslrOffset}`,
+    kernel.hypervisor === null ? "" : `hypervisor: ${kernel.hypervisor}`,
+  ].filter((part) => part !== "");
+  return [
+    `${paint.bold(dump.path)}  ${dump.format}, ${size(dump.size)}`,
+    `Linux ${paint.bold(kernel.release || "(release unknown)")}  ${machine.join(", ")}`,
+    `  build-id ${kernel.buildId ?? "unknown"}`,
+  ];
+}
+
+function verdictLine(result: AuditResult, paint: Paint): string {
+  const { account, findings } = result;
+  const absent = account.verdicts.absent;
+  if (account.bytes === 0) return paint.yellow("No code was compared with an image.");
+  const errors = findings.filter((finding) => finding.severity !== "note").length + result.findingsLeftOut;
+  if (errors > 0) return paint.red(`${counted(errors, "finding")}.`);
+  if (!result.objects.some((object) => object.name === "vmlinux" && object.checked)) {
+    return paint.yellow(
+      `No findings in the ${grouped(account.bytes - absent)} bytes that could be checked; the core's image was not there to check the rest.`,
+    );
+  }
+  const rest = absent > 0 ? ` (${grouped(absent)} more are not in the dump)` : "";
+  return paint.green(
+    `No findings: ${grouped(account.bytes - absent)} bytes of kernel code are what this kernel's own state calls for${rest}.`,
+  );
+}
+
+function findingBlock(result: AuditResult, options: AuditTextOptions, paint: Paint): string[] {
+  // A slot that was changed late explains the stale sites that were patched from it: these are counted, not repeated.
+  const late = new Set(result.findings.flatMap((each) => (each.id === "slot.late-write" ? [each.slot.address] : [])));
+  const follows = (each: Finding): boolean =>
+    !options.detailed && each.id === "site.stale" && each.slot?.address !== undefined && late.has(each.slot.address);
+  const explained = result.findings.filter(follows).length;
+  const groups = groupFindings(result.findings.filter((each) => !follows(each)));
+  const shown = options.limit === 0 ? groups : groups.slice(0, options.limit);
+  const lines: string[] = [];
+  for (const { findings } of shown) {
+    lines.push("", ...findingLines(findings[0], paint));
+    if (findings.length > 1) {
+      const places = findings.slice(1, 4).map((finding) => finding.symbol);
+      const more = findings.length > 4 ? ", …" : "";
+      lines.push(paint.dim(`    and at ${counted(findings.length - 1, "more site")}: ${places.join(", ")}${more}`));
+    }
+  }
+  if (shown.length < groups.length) {
+    lines.push("", `${shown.length} of ${grouped(groups.length)} findings shown; --limit 0 shows all`);
+  }
+  if (explained > 0) {
+    const what = counted(explained, "stale site follows", "stale sites follow");
+    lines.push("", `${what} from the slots above; \`palimpsest audit\` lists them`);
+  }
+  if (result.findingsLeftOut > 0) {
+    lines.push(
+      `${counted(result.findingsLeftOut, "more run")} of foreign bytes were counted without a finding of their own`,
+    );
+  }
+  return lines;
+}
+
+const VERDICTS = [
+  ["built", "built", "untouched"],
+  ["patched", "patched", "as the kernel's state calls for"],
+  ["equivalent", "equivalent", "other NOPs, same effect"],
+  ["in-flight", "inFlight", "being patched at the moment of the dump"],
+  ["stale", "stale", "a legal form, but not the one its slot calls for"],
+  ["foreign", "foreign", "nothing explains them"],
+  ["absent", "absent", "not in the dump"],
+] as const;
+
+function accountBlock(result: AuditResult, paint: Paint): string[] {
+  const { account } = result;
+  const rows = VERDICTS.filter(([, key]) => account.verdicts[key] > 0 || key === "stale" || key === "foreign").map(
+    ([name, key, meaning]) => ({ cells: [name, grouped(account.verdicts[key])], meaning }),
+  );
+  const lines = table([["bytes of code", grouped(account.bytes)], ...rows.map((row) => row.cells)]);
+  return ["", ...lines.map((line, i) => (i === 0 ? line : `${line}  ${paint.dim(rows[i - 1].meaning)}`))];
+}
+
+function mechanismBlock(result: AuditResult): string[] {
+  const entries = Object.entries(result.account.mechanisms).sort((a, b) => b[1].bytes - a[1].bytes);
+  if (entries.length === 0) return [];
+  return [
+    "",
+    ...table([
+      ["mechanism", "sites", "bytes patched", "stale sites"],
+      ...entries.map(([name, counts]) => [name, grouped(counts.sites), grouped(counts.bytes), grouped(counts.stale)]),
+    ]),
+  ];
+}
+
+function objectBlock(result: AuditResult, detailed: boolean): string[] {
+  const checked = result.objects.filter((object) => object.checked);
+  if (!detailed) {
+    const names = checked.map((object) => object.name);
+    const freed =
+      result.account.freed > 0
+        ? `; ${grouped(result.account.freed)} bytes of init code were freed and are left out`
+        : "";
+    return ["", `  checked: ${names.join(", ") || "nothing"}${freed}`];
+  }
+  const lines = [
+    "",
+    ...table([
+      ["object", "bytes", "patched", "stale", "foreign", "absent"],
+      ...checked.map((object) => [
+        object.name,
+        grouped(object.bytes),
+        grouped(object.verdicts?.patched ?? 0),
+        grouped(object.verdicts?.stale ?? 0),
+        grouped(object.verdicts?.foreign ?? 0),
+        grouped(object.verdicts?.absent ?? 0),
+      ]),
+    ]),
+  ];
+  for (const object of checked) {
+    for (const part of object.freed ?? [])
+      lines.push(`  freed: ${object.name} ${part.section}, ${counted(part.bytes, "byte")}`);
+  }
+  return lines;
+}
+
+/** One line a reason: a missing folder of modules is one fact, not twenty. */
+function notCheckedLines(result: AuditResult, detailed: boolean, paint: Paint): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { object, reason } of result.notChecked) {
+    const key = detailed ? `${object}: ${reason}` : reason.replaceAll(object, "NAME");
+    byReason.set(key, [...(byReason.get(key) ?? []), object]);
+  }
+  return [...byReason].map(([reason, names]) => {
+    const text = detailed
+      ? reason
+      : `${names.join(", ")}: ${names.length === 1 ? reason.replaceAll("NAME", names[0]) : reason}`;
+    return `  ${paint.yellow("not checked")}: ${text}`;
+  });
+}
+
+/** The whole report. */
+export function auditText(result: AuditResult, options: AuditTextOptions, paint: Paint): string {
+  // Spread into an array, not into push(): a call takes some 100,000 arguments, and an audit may have more lines.
+  const lines = [
+    ...headLines(result, paint),
+    "",
+    verdictLine(result, paint),
+    ...findingBlock(result, options, paint),
+    ...accountBlock(result, paint),
+    ...mechanismBlock(result),
+    ...objectBlock(result, options.detailed),
+    ...generatedBlock(result.generated, options.detailed),
+    ...notCheckedLines(result, options.detailed, paint),
+  ];
+  for (const note of options.detailed ? result.notes : result.notes.slice(0, 5))
+    lines.push(paint.dim(`  note: ${note}`));
+  if (!options.detailed && result.notes.length > 5)
+    lines.push(paint.dim(`  … ${result.notes.length - 5} more notes: see audit`));
+  return `${lines.join("\n")}\n`;
+}

@@ -1,0 +1,42 @@
+// ITS thunks: for CPUs with Indirect Target Selection an unsafe indirect branch goes through `jmp *reg; int3` in a page of
+// its own, allocated at patch time (its_allocate_thunk(), 6.15 and stable kernels since May 2025). The kernel keeps no
+// lasting list of the core's pages, so the branch found in the dump is followed and its thunk checked by content.
+import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
+import { CALL, JMP32, rel32Target } from "../../x86/encode.ts";
+import type { SiteContext } from "../base/context.ts";
+import { thunkBranch } from "../base/thunk-branch.ts";
+
+/** True when `jmp *reg; int3` for this register stands at the offset, in the upper half of a cache line. */
+export function isItsThunk(context: SiteContext, at: KernelOffset, register: number): boolean {
+  const size = 3 + (register >> 3);
+  if (((at + size - 2) & 0x20) === 0) return false;
+  const bytes = context.kernel.memory.tryRead(fromKernelOffset(at), size);
+  if (bytes === undefined) return false;
+  let i = 0;
+  if (register >= 8 && bytes[i++] !== 0x41) return false;
+  return bytes[i] === 0xff && bytes[i + 1] === 0xe0 + (register & 7) && bytes[i + 2] === 0xcc;
+}
+
+/**
+ * The intended bytes of a site that needs an ITS thunk: its branch to the thunk that the found bytes name, when that is
+ * a true thunk of its register; else to the static thunk array, which is the kernel's own fallback.
+ */
+export function itsThunkAt(
+  context: SiteContext,
+  site: { length: number; opcode: number; condition: number; register: number },
+  at: KernelOffset,
+): Uint8Array | undefined {
+  const found = context.kernel.memory.tryRead(fromKernelOffset(at), site.length);
+  if (found !== undefined) {
+    const index = site.condition >= 0 ? 2 : found[0] === 0x2e ? 2 : 1;
+    const opcode = found[index - 1];
+    if (site.condition >= 0 || opcode === CALL || opcode === JMP32) {
+      const target = rel32Target(found, index, at + site.length);
+      if (target >= 0 && target < 2 ** 31 && isItsThunk(context, target, site.register)) {
+        return thunkBranch(site, at, target);
+      }
+    }
+  }
+  const array = context.state.symbol("__x86_indirect_its_thunk_array");
+  return array === undefined ? undefined : thunkBranch(site, at, array + site.register * 32);
+}

@@ -1,0 +1,213 @@
+// Retpolines: `call/jmp __x86_indirect_thunk_REG` sites in .retpoline_sites. apply_retpolines() leaves them with
+// X86_FEATURE_RETPOLINE, else inlines the indirect branch, with LFENCE, call-depth or ITS thunks where those are on
+// (arch/x86/kernel/alternative.c, since 5.16 and 5.10.133).
+import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { CALL, hexBytes, INT3, isJcc32, JMP32, rel32Target } from "../../x86/encode.ts";
+import { fillNops } from "../../x86/nops.ts";
+import { findSiteTable, type Mechanism, nameOf, placesOf, type SiteContext } from "../base/context.ts";
+import { mechanismId } from "../base/mechanisms.ts";
+import { type LegalForm, SiteArrays } from "../base/site.ts";
+import { thunkBranch } from "../base/thunk-branch.ts";
+import { itsThunkAt } from "./its-thunks.ts";
+
+const THUNK_SIZE = 32;
+
+interface RetpolineSite {
+  readonly length: number;
+  readonly opcode: number;
+  /** condition code of a Jcc, or -1 */
+  readonly condition: number;
+  readonly register: number;
+}
+
+/** Decodes the built call or jump; undefined when it is none. */
+function decode(bytes: Uint8Array, at: KernelOffset, thunkArray: KernelOffset): RetpolineSite | undefined {
+  let index = 0;
+  if (bytes[0] === 0x2e) index = 1;
+  let length: number;
+  let opcode = bytes[index];
+  let condition = -1;
+  let target: number;
+  if (opcode === CALL || opcode === JMP32) {
+    length = index + 5;
+    target = rel32Target(bytes, index + 1, at + length);
+  } else if (isJcc32(bytes, index)) {
+    length = index + 6;
+    condition = bytes[index + 1] & 0xf;
+    opcode = JMP32;
+    target = rel32Target(bytes, index + 2, at + length);
+  } else {
+    return undefined;
+  }
+  const register = (target - thunkArray) / THUNK_SIZE;
+  if (!Number.isInteger(register) || register < 0 || register > 15 || register === 4) return undefined;
+  return { length, opcode, condition, register };
+}
+
+/**
+ * emit_indirect(): up to 6.12 the bare branch, JMP followed by one INT3 where there is room; 7.x fills with CS prefixes
+ * in front of CALL and INT3 behind JMP. `modern` tells which.
+ */
+function emitIndirect(site: RetpolineSite, room: number, modern: boolean): number[] {
+  const out: number[] = [];
+  const call = site.opcode === CALL;
+  const size = site.register >= 8 ? 3 : 2;
+  if (modern && call && room - size <= 3) for (let i = room - size; i > 0; i--) out.push(0x2e);
+  if (site.register >= 8) out.push(0x41);
+  out.push(0xff, (call ? 0xd0 : 0xe0) + (site.register & 7));
+  if (!call) {
+    if (modern) while (out.length < room) out.push(INT3);
+  }
+  return out;
+}
+
+/**
+ * How this kernel pads an inlined branch: with NOPs (5.10), with an INT3 after JMP *%reg first (8c03af3e090e of 6.0, and
+ * where it was ported back), or as 7.x does.
+ */
+const PADDINGS = ["nops", "int3-nops", "prefixes"] as const;
+type Padding = (typeof PADDINGS)[number];
+
+function indirectBytes(
+  context: SiteContext,
+  site: RetpolineSite,
+  at: KernelOffset,
+  padding: Padding,
+): Uint8Array | undefined {
+  const { state } = context;
+  const bytes: number[] = [];
+  if (site.condition >= 0) bytes.push(0x70 + (site.condition ^ 1), site.length - 2);
+  if (state.retpolineLfence) bytes.push(0x0f, 0xae, 0xe8);
+  const lastByte = at + bytes.length + 1 + (site.register >> 3);
+  if (state.itsIndirect && (lastByte & 0x20) === 0) return itsThunkAt(context, site, at);
+  bytes.push(...emitIndirect(site, site.length - bytes.length, padding === "prefixes"));
+  if (site.opcode === JMP32 && padding === "int3-nops" && bytes.length < site.length) bytes.push(INT3);
+  if (bytes.length > site.length) return undefined; // the kernel leaves such a site alone
+  const out = new Uint8Array(site.length);
+  out.set(bytes);
+  const rest = site.length - bytes.length;
+  if (rest > 0) fillNops(out, bytes.length, rest, state.nops);
+  return out;
+}
+
+/** emit_call_track_retpoline(): the same branch to the call-depth thunk of the register. */
+function trackingBytes(context: SiteContext, site: RetpolineSite, at: KernelOffset): Uint8Array | undefined {
+  const array = context.state.symbol(
+    site.opcode === CALL ? "__x86_indirect_call_thunk_array" : "__x86_indirect_jump_thunk_array",
+  );
+  return array === undefined ? undefined : thunkBranch(site, at, array + site.register * THUNK_SIZE);
+}
+
+export const applyRetpolines: Mechanism = (context) => {
+  const table = findSiteTable(
+    context,
+    { mechanism: "retpolines", size: 4 },
+    ".retpoline_sites",
+    "__retpoline_sites",
+    "__retpoline_sites_end",
+  );
+  const { state, space } = context;
+  const { thunkArray } = state;
+  if (table === undefined || thunkArray === undefined) return undefined;
+  const places = placesOf(table);
+  const sites = new SiteArrays(places.length);
+  const id = mechanismId("retpolines");
+  const inlined = !state.retpoline || state.retpolineLfence;
+  const padding = inlined ? paddingOf(context, places) : defaultPadding(context);
+  const intendedOf = (site: RetpolineSite, at: KernelOffset): Uint8Array | undefined => {
+    if (!inlined) {
+      return state.callDepth ? trackingBytes(context, site, at) : undefined;
+    }
+    return indirectBytes(context, site, at, padding);
+  };
+  for (let i = 0; i < places.length; i++) {
+    const at = places[i];
+    const built = space.readBuilt(at, 6) ?? space.readBuilt(at, 5);
+    const site = built && decode(built, at, thunkArray);
+    sites.add(at, site?.length ?? (built?.[0] === 0x2e ? 6 : 5));
+    if (site === undefined) continue;
+    const bytes = intendedOf(site, at);
+    if (bytes !== undefined) space.write(at, bytes, id);
+  }
+  return {
+    mechanism: "retpolines",
+    object: context.object.name,
+    entries: places.length,
+    table: `${table.name} (4-byte entries)`,
+    offsets: sites.offsets,
+    lengths: sites.lengths,
+    describe: (index) => {
+      const at = sites.offsets[index];
+      const forms: LegalForm[] = [];
+      const built = space.readBuilt(at, sites.lengths[index]);
+      const site = built && decode(built, at, thunkArray);
+      if (built !== undefined && site !== undefined) {
+        forms.push({
+          name: `retpoline left as built: ${nameOf(context, thunkArray + site.register * THUNK_SIZE)}`,
+          bytes: built,
+        });
+        const direct = new Uint8Array(site.length);
+        const branch = emitIndirect(site, site.length, padding === "prefixes");
+        direct.set(branch);
+        if (branch.length < site.length) fillNops(direct, branch.length, site.length - branch.length, state.nops);
+        forms.push({ name: "inlined indirect branch", bytes: direct });
+      }
+      const on = state.retpoline && !state.retpolineLfence;
+      return {
+        slot: {
+          name: "X86_FEATURE_RETPOLINE, RETPOLINE_LFENCE",
+          value: `${state.retpoline ? "set" : "clear"}, ${state.retpolineLfence ? "set" : "clear"}`,
+        },
+        reason: on
+          ? state.callDepth
+            ? "indirect branches count call depth"
+            : "retpolines are in use: left as built"
+          : "retpolines are off: the indirect branch is inlined",
+        forms,
+        callsFunctions: true,
+      };
+    },
+  };
+};
+
+/** The padding of most releases with the NOPs and the text_poke of this one. */
+function defaultPadding({ state, kernel }: SiteContext): Padding {
+  return state.nops.jumpOverLong && kernel.find("smp_text_poke_single") !== undefined ? "prefixes" : "int3-nops";
+}
+
+/** So many sites decide, and so few are too few to decide for other objects too. */
+const MOST_VOTES = 400;
+const FEWEST_VOTES = 16;
+const paddings = new WeakMap<Kernel, Padding>();
+
+/**
+ * This kernel's padding. No symbol came with the changes and stable kernels took them over at different times, so the
+ * sites tell: the padding that most of them show. The core, which comes first, speaks for modules.
+ */
+function paddingOf(context: SiteContext, places: Iterable<KernelOffset>): Padding {
+  const { state, kernel, space } = context;
+  const known = paddings.get(kernel);
+  if (known !== undefined || state.thunkArray === undefined) return known ?? defaultPadding(context);
+  const votes = PADDINGS.map(() => 0);
+  let seen = 0;
+  for (const at of places) {
+    const built = space.readBuilt(at, 6) ?? space.readBuilt(at, 5);
+    const site = built && decode(built, at, state.thunkArray);
+    const found = site && kernel.memory.tryRead(fromKernelOffset(at), site.length);
+    if (built === undefined || site === undefined || found === undefined) continue;
+    const forms = PADDINGS.map((padding) => hexBytes(indirectBytes(context, site, at, padding) ?? built));
+    if (forms.every((form) => form === forms[0])) continue;
+    const held = hexBytes(found);
+    if (!forms.includes(held)) continue;
+    forms.forEach((form, i) => {
+      if (form === held) votes[i]++;
+    });
+    if (++seen === MOST_VOTES) break;
+  }
+  const most = Math.max(...votes);
+  const byDefault = defaultPadding(context);
+  const padding = votes[PADDINGS.indexOf(byDefault)] === most ? byDefault : PADDINGS[votes.indexOf(most)];
+  if (seen >= FEWEST_VOTES) paddings.set(kernel, padding);
+  return padding;
+}
