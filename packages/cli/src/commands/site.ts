@@ -9,7 +9,7 @@ import { coreFromMemory, moduleFromMemory } from "../../../core/src/built/from-m
 import type { BuiltObject } from "../../../core/src/built/object.ts";
 import { addressAdd, formatAddress, toKernelOffset, type VirtualAddress } from "../../../core/src/bytes/brand.ts";
 import { PalimpsestError } from "../../../core/src/bytes/errors.ts";
-import { type Place, resolvePlace } from "../../../core/src/kernel/where.ts";
+import { type ResolvedPlace, resolvePlace } from "../../../core/src/kernel/where.ts";
 import { disassembleText, siteText } from "../../../core/src/report/site-text.ts";
 import type { DisassembleResult, SiteResult } from "../../../core/src/results/results.ts";
 import { readPatchState } from "../../../core/src/sites/base/patch-state.ts";
@@ -69,7 +69,7 @@ async function auditAround(context: CommandContext, address: VirtualAddress): Pr
   }
 }
 
-export function tellOthers(place: Place, where: string): void {
+export function tellOthers(place: ResolvedPlace, where: string): void {
   if (place.others.length === 0) return;
   const shown = place.others
     .slice(0, 3)

@@ -1,10 +1,11 @@
 // WHERE as users write it: an address, a symbol, symbol+0x10, module:symbol.
-import { addressAdd, formatAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import { addressAdd, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { MissingError } from "../bytes/errors.ts";
+import { nameAddress } from "../symbols/place.ts";
 import type { KernelSymbol } from "../symbols/types.ts";
 import type { Kernel } from "./kernel.ts";
 
-export interface Place {
+export interface ResolvedPlace {
   readonly address: VirtualAddress;
   /** Other symbols of the same name that were not chosen. */
   readonly others: readonly KernelSymbol[];
@@ -14,7 +15,7 @@ export interface Place {
  * Resolves WHERE. Of several symbols of a name the global one wins, then the first; the others are told.
  * @throws MissingError when nothing has that name
  */
-export function resolvePlace(kernel: Kernel, where: string): Place {
+export function resolvePlace(kernel: Kernel, where: string): ResolvedPlace {
   if (/^(0x)?[0-9a-f]{9,16}$/i.test(where) || /^0x[0-9a-f]{1,16}$/i.test(where)) {
     return { address: virtualAddress(BigInt(where.startsWith("0x") ? where : `0x${where}`)), others: [] };
   }
@@ -42,8 +43,6 @@ export function resolvePlace(kernel: Kernel, where: string): Place {
 /** "symbol+0x10 (T) [module]" or the bare address. */
 export function describeAddress(kernel: Kernel, address: VirtualAddress): string {
   const near = kernel.allSymbols.nearest(address);
-  if (near === undefined) return formatAddress(address);
-  const plus = near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`;
-  const module = near.symbol.module === undefined ? "" : ` [${near.symbol.module}]`;
-  return `(${near.symbol.type}) ${near.symbol.name}${plus}${module}`;
+  const name = nameAddress(kernel.allSymbols, address);
+  return near === undefined ? name : `(${near.symbol.type}) ${name}`;
 }

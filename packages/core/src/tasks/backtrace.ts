@@ -2,13 +2,16 @@
 // first one whose CALL leads to the function of the frame below. Stale return addresses rarely pass that.
 import { fromKernelOffset, toKernelOffset, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import { type Place, placeText } from "../symbols/place.ts";
 import { CALL, JMP32, rel32Target } from "../x86/encode.ts";
 import { followsCall, type StackWords, type TextRanges } from "./stack-scan.ts";
 
 export interface Frame {
   /** The instruction the frame stands at: the register for the first one, a return address for the others. */
   readonly address: VirtualAddress;
+  /** the text of `place` */
   readonly symbol: string;
+  readonly place: Place;
   /** start of the function */
   readonly start: VirtualAddress;
   /** The CALL before it leads to the frame below; false for an indirect call or one through a tail jump. */
@@ -20,12 +23,11 @@ export interface Frame {
 /** Words above a frame in which its return address is looked for: the largest frames have 100 or so. */
 const WINDOW = 256;
 
-function functionOf(kernel: Kernel, address: bigint): { symbol: string; start: VirtualAddress } | undefined {
+function functionOf(kernel: Kernel, address: bigint): { place: Place; start: VirtualAddress } | undefined {
   const near = kernel.allSymbols.nearest(virtualAddress(address));
   if (near === undefined) return undefined;
-  const plus = near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`;
-  const module = near.symbol.module === undefined ? "" : ` [${near.symbol.module}]`;
-  return { symbol: `${near.symbol.name}${plus}${module}`, start: near.symbol.address };
+  const { name, module } = near.symbol;
+  return { place: { symbol: name, offset: near.offset, module: module ?? null }, start: near.symbol.address };
 }
 
 /** Start of the function that the CALL before a return address leads to, through jumps; undefined for indirect calls. */
@@ -56,7 +58,7 @@ export function backtrace(
 ): Frame[] {
   const first = text.has(rip) ? functionOf(kernel, rip) : undefined;
   if (first === undefined) return [];
-  const frames: Frame[] = [{ address: virtualAddress(rip), symbol: first.symbol, start: first.start, checked: true }];
+  const frames: Frame[] = [{ address: virtualAddress(rip), symbol: placeText(first.place), ...first, checked: true }];
   if (stack === undefined) return frames;
   let at = 0;
   while (frames.length < count) {
@@ -76,10 +78,11 @@ export function backtrace(
     // The return address may lie behind a function's last instruction, when that is a call which never returns.
     const where = functionOf(kernel, address - 1n);
     if (where === undefined) break;
-    const offset = address - where.start;
+    const place = { ...where.place, offset: Number(address - where.start) };
     frames.push({
       address,
-      symbol: where.symbol.replace(/\+0x[0-9a-f]+|(?= \[|$)/, `+0x${offset.toString(16)}`),
+      symbol: placeText(place),
+      place,
       start: where.start,
       checked: found >= 0,
       at: virtualAddress(stack.start + BigInt(next * 8)),

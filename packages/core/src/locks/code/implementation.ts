@@ -1,9 +1,10 @@
 // Which implementation of a lock a function is: by its symbol, else, through thunks and jumps, by what its code does to
 // the lock word.
 
-import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
+import { formatAddress, fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { getU64 } from "../../kernel/layouts/little-endian.ts";
+import { placeOf, placeText } from "../../symbols/place.ts";
 import { CALL, hexBytes, JMP8, JMP32, rel32Target } from "../../x86/encode.ts";
 import { isNops } from "../../x86/equivalence.ts";
 import type { Implementation, LockFamily, LockRole } from "../types.ts";
@@ -103,9 +104,8 @@ export class Implementations {
     const { symbols } = this.kernel;
     const names = symbols.at(address);
     if (names.length > 0) return names[0].name;
-    const near = this.kernel.allSymbols.nearest(address);
-    if (near === undefined) return `0x${address.toString(16)}`;
-    return near.offset === 0 ? near.symbol.name : `${near.symbol.name}+0x${near.offset.toString(16)}`;
+    const place = placeOf(this.kernel.allSymbols, address);
+    return place === undefined ? formatAddress(address) : placeText({ ...place, module: null });
   }
 
   private bySymbol(target: KernelOffset): Implementation | undefined {

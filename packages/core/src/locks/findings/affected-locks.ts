@@ -99,7 +99,7 @@ export function affectedLocks(context: AffectedContext, odd: readonly LockSite[]
 /** Names of the functions that CPUs which wait for the lock are in. */
 function functionsWaitedIn(context: AffectedContext, lock: bigint): Set<string> {
   const frames = context.waits.filter((wait) => wait.lock === lock).flatMap((wait) => wait.frames);
-  return new Set(frames.map(({ symbol }) => symbol.replace(/(\+0x[0-9a-f]+)?( \[.*)?$/, "")));
+  return new Set(frames.map(({ place }) => place.symbol));
 }
 
 function functionAround(kernel: Kernel, at: KernelOffset): Around | undefined {

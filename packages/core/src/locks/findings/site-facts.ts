@@ -1,6 +1,7 @@
 // Words about lock sites that several findings share: names, places, counts by object.
 import { formatAddress, fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import { nameAddress } from "../../symbols/place.ts";
 import type { Implementations } from "../code/implementation.ts";
 import type { LockSite } from "../code/lock-sites.ts";
 
@@ -9,10 +10,7 @@ export const PLACES = 8;
 
 /** "redo_fd_request+0x4da [floppy]" */
 export function nameAt(kernel: Kernel, at: KernelOffset): string {
-  const near = kernel.allSymbols.nearest(fromKernelOffset(at));
-  if (near === undefined) return formatAddress(fromKernelOffset(at));
-  const module = near.symbol.module === undefined ? "" : ` [${near.symbol.module}]`;
-  return `${near.symbol.name}${near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`}${module}`;
+  return nameAddress(kernel.allSymbols, fromKernelOffset(at));
 }
 
 export function placesOf(kernel: Kernel, sites: readonly LockSite[]): { address: string; symbol: string }[] {

@@ -5,6 +5,7 @@ import { machineOf } from "../../kernel/machine.ts";
 import { describeAddress } from "../../kernel/where.ts";
 import type { CpuNote } from "../../memory/types.ts";
 import type { CpuFact, CpuLockWait } from "../../results/cpus-results.ts";
+import { nameAddress } from "../../symbols/place.ts";
 import { type Context, cpuContexts } from "../../tasks/contexts.ts";
 import { PerCpu } from "../../tasks/per-cpu.ts";
 import { TextRanges, threadSize } from "../../tasks/stack-scan.ts";
@@ -123,6 +124,5 @@ function waitFact(kernel: Kernel, wait: CpuWait): CpuLockWait {
 function lockName(kernel: Kernel, lock: bigint): string {
   const near = kernel.allSymbols.nearest(virtualAddress(lock));
   if (lock < 0xffffffff80000000n || near === undefined || near.offset >= (near.size ?? 4096)) return "";
-  const plus = near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`;
-  return `${near.symbol.name}${plus}${near.symbol.module === undefined ? "" : ` [${near.symbol.module}]`}`;
+  return nameAddress(kernel.allSymbols, virtualAddress(lock));
 }

@@ -3,7 +3,7 @@
 import { formatAddress, type VirtualAddress } from "../../bytes/brand.ts";
 import { AddressError } from "../../bytes/errors.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { describeAddress } from "../../kernel/where.ts";
+import { nameAddress } from "../../symbols/place.ts";
 import { disassemble } from "../../x86/disassemble.ts";
 
 /** Text of a function that is decoded from its start to find where instructions begin. */
@@ -16,7 +16,7 @@ const READERS = /^_*(raw_)?(read_(try)?lock|down_read|percpu_down_read|rt_read_(
 /** Why nothing can be run from there, with the place; undefined when it can. */
 export function entryProblem(kernel: Kernel, address: VirtualAddress, side: "lock" | "unlock"): string | undefined {
   const place = `the ${side} at ${formatAddress(address)}`;
-  const named = `${place} (${describeAddress(kernel, address).replace(/^\((.)\) /, "")})`;
+  const named = `${place} (${nameAddress(kernel.allSymbols, address)})`;
   try {
     kernel.memory.read(address, 1);
     if (!kernel.memory.translate(address).executable) return `${named} is no code: its page is not executable`;
@@ -45,7 +45,7 @@ function instructionAround(kernel: Kernel, address: VirtualAddress): string | un
     // Behind bytes that are no instruction nobody knows where the next one begins.
     if (line.address >= address || line.invalid) return undefined;
     if (end > address)
-      return `${formatAddress(line.address)} ${describeAddress(kernel, line.address).replace(/^\(.\) /, "")}: ${line.text}`;
+      return `${formatAddress(line.address)} ${nameAddress(kernel.allSymbols, line.address)}: ${line.text}`;
   }
   return undefined;
 }

@@ -1,14 +1,14 @@
 // The question as users ask it: a lock and an unlock of a dump, by address. Says how each is entered, which lock word
 // belongs to them, and hands the whole to the machine.
-import { formatAddress, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
+import { toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { describeAddress } from "../../kernel/where.ts";
 import { Implementations } from "../../locks/code/implementation.ts";
 import type { LockFamily } from "../../locks/types.ts";
 import { decodeQspinlock } from "../../locks/words/qspinlock.ts";
 import { SpinlockWords } from "../../locks/words/spinlock-word.ts";
 import { decodeTicket } from "../../locks/words/ticket.ts";
 import { decodeXenByte } from "../../locks/words/xen-byte.ts";
+import { nameAddress } from "../../symbols/place.ts";
 import { disassemble } from "../../x86/disassemble.ts";
 import { LOCK_ADDRESS } from "../machine/model-addresses.ts";
 import type { Entry, LockWord, MemoryModel, Preset, Proof } from "../types.ts";
@@ -128,7 +128,7 @@ export function scenarioOf(
     environment: { ...around.environment, spuriousWakeups: question.spuriousWakeups },
     // An irq-disabling lock with a plain unlock, or the other way round, is a choice of the caller's code.
     checkInterrupts: false,
-    symbol: (address) => describeAddress(kernel, address).replace(/^\(.\) /, ""),
+    symbol: (address) => nameAddress(kernel.allSymbols, address),
   };
   return { scenario, families, assumptions: around.assumptions };
 }
@@ -151,8 +151,7 @@ export function refusal(kernel: Kernel, question: DumpQuestion): DumpProof | und
   };
 }
 
-const nameOf = (kernel: Kernel, address: VirtualAddress): string =>
-  describeAddress(kernel, address).replace(/^\(.\) /, "") || formatAddress(address);
+const nameOf = (kernel: Kernel, address: VirtualAddress): string => nameAddress(kernel.allSymbols, address);
 
 /** Proves a pair of a dump. */
 export function proveFromDump(kernel: Kernel, question: DumpQuestion, options: ProveOptions = {}): DumpProof {

@@ -1,10 +1,11 @@
 // Which pairs of lock and unlock code a dump's sites form: one representative of every implementation that takes and of every
 // one that releases. A handful, not thousands: sites of one implementation run the same code.
-import { fromKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
+import { formatAddress, fromKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { LockSite } from "../../locks/code/lock-sites.ts";
 import { codeOf, nameAt } from "../../locks/findings/site-facts.ts";
 import type { LockFamily } from "../../locks/types.ts";
+import { placeArgument, placeOf } from "../../symbols/place.ts";
 import type { PairEnd } from "./from-dump.ts";
 
 /** One side of a pair: an implementation with the code that stands for it. */
@@ -82,7 +83,14 @@ function sideOf(kernel: Kernel, group: readonly LockSite[], role: "lock" | "unlo
     if (called !== undefined && target !== undefined) {
       const address = fromKernelOffset(target);
       const name = nameAt(kernel, target);
-      return { ...common, code: codeOf(called), end: { address }, name, where: whereOf(name), first: called };
+      return {
+        ...common,
+        code: codeOf(called),
+        end: { address },
+        name,
+        where: whereOf(kernel, address),
+        first: called,
+      };
     }
   }
   const first = group.find((site) => site.object !== "vmlinux") ?? group[0];
@@ -92,7 +100,7 @@ function sideOf(kernel: Kernel, group: readonly LockSite[], role: "lock" | "unlo
     code: codeOf(first),
     end: { address: fromKernelOffset(first.at), length: first.length },
     name,
-    where: whereOf(name),
+    where: whereOf(kernel, fromKernelOffset(first.at)),
     first,
   };
 }
@@ -103,7 +111,8 @@ function contains(kernel: Kernel, address: VirtualAddress, site: LockSite): bool
   return at >= address && at < address + BigInt(near?.size ?? 0);
 }
 
-/** "redo_fd_request+0x4ea [floppy]" → "floppy:redo_fd_request+0x4ea" */
-function whereOf(name: string): string {
-  return name.replace(/^(\S+) \[([^\]]+)\]$/, "$2:$1");
+/** How a user writes that place: "floppy:redo_fd_request+0x4ea". */
+function whereOf(kernel: Kernel, address: VirtualAddress): string {
+  const place = placeOf(kernel.allSymbols, address);
+  return place === undefined ? formatAddress(address) : placeArgument(place);
 }

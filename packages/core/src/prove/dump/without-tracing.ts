@@ -1,10 +1,10 @@
 // Tracing is passed over in a proof: what the function tracer and kprobes do at a function's entry runs in no order that
 // matters to a lock word, and reads clocks and buffers that the model does not have. What is left out is told.
-import { formatAddress, fromKernelOffset } from "../../bytes/brand.ts";
+import { fromKernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { ftraceRecords } from "../../kernel/records/ftrace-records.ts";
 import { kprobeRecords } from "../../kernel/records/kprobe-records.ts";
-import { describeAddress } from "../../kernel/where.ts";
+import { nameAddress } from "../../symbols/place.ts";
 import type { Hook, Preset } from "../types.ts";
 
 export interface WithoutTracing {
@@ -59,7 +59,7 @@ function probes(kernel: Kernel): { presets: Preset[]; places: string[] } {
     if (armed !== "int3" && armed !== "jump") continue;
     const address = fromKernelOffset(at);
     presets.push({ address, bytes: Uint8Array.of(opcode, ...(armed === "jump" ? (copied ?? []) : [])) });
-    places.push(describeAddress(kernel, address).replace(/^\(.\) /, "") || formatAddress(address));
+    places.push(nameAddress(kernel.allSymbols, address));
   }
   return { presets, places };
 }

@@ -3,6 +3,7 @@
 import type { BuiltObject, BuiltSection } from "../../built/object.ts";
 import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import { nameAddress } from "../../symbols/place.ts";
 import { getI32 } from "../../x86/encode.ts";
 import type { MechanismName } from "./mechanisms.ts";
 import type { PatchSpace } from "./patch-space.ts";
@@ -90,11 +91,5 @@ export function nameOf(context: SiteContext, offset: KernelOffset): string {
 
 /** "symbol+0x10 [module]" for a KernelOffset, or its address. */
 export function nearestName(kernel: Kernel, offset: KernelOffset): string {
-  const address = 0xffffffff80000000n + BigInt(offset);
-  const near = kernel.allSymbols.nearest(address as Parameters<typeof kernel.allSymbols.nearest>[0]);
-  if (near === undefined) return `0x${address.toString(16)}`;
-  const plus = near.offset === 0 ? "" : `+0x${near.offset.toString(16)}`;
-  return near.symbol.module === undefined
-    ? `${near.symbol.name}${plus}`
-    : `${near.symbol.name}${plus} [${near.symbol.module}]`;
+  return nameAddress(kernel.allSymbols, fromKernelOffset(offset));
 }

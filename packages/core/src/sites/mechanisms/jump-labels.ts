@@ -4,6 +4,7 @@
 import type { BuiltSection } from "../../built/object.ts";
 import { fromKernelOffset, type KernelOffset, toKernelOffset, virtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import { placeOf, placeText } from "../../symbols/place.ts";
 import { branch32, getI32, JMP8, JMP32 } from "../../x86/encode.ts";
 import { heldLock, modulePending } from "../base/changes.ts";
 import { findTable, type Mechanism, nameOf, type SiteContext } from "../base/context.ts";
@@ -176,11 +177,8 @@ export const applyJumpLabels: Mechanism = (context) => {
     const found = keys.read(at);
     const count = found?.count;
     const target = entries.target(index) ?? 0;
-    const name = kernel.allSymbols.nearest(virtualAddress(at));
-    const keyName =
-      name === undefined
-        ? `0x${at.toString(16)}`
-        : `${name.symbol.name}${name.offset ? `+0x${name.offset.toString(16)}` : ""}`;
+    const place = placeOf(kernel.allSymbols, virtualAddress(at));
+    const keyName = place === undefined ? `0x${at.toString(16)}` : placeText({ ...place, module: null });
     const enabled = isEnabled(count ?? 0);
     const likely = isLikely(key, found);
     const jump = enabled !== likely;
