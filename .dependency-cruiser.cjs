@@ -21,7 +21,8 @@ const core = {
 const packages = {
   core: [],
   node: ["core"],
-  cli: ["core", "node"],
+  records: ["core", "node"],
+  cli: ["core", "node", "records"],
   specimen: [],
   lab: ["core", "node"],
 };

@@ -1,4 +1,4 @@
 import { modelTests } from "../testing/model-tests.ts";
 import { temporaryStore } from "../testing/temporary-store.ts";
 
-modelTests("PGlite", temporaryStore);
+modelTests("PGlite", () => temporaryStore());
