@@ -53,7 +53,7 @@ test("without process, Buffer and require it opens a dump", async () => {
   const context = createContext({ TextDecoder, TextEncoder, console, WebAssembly, performance, dump });
   const facts = runInContext(
     `${outputFiles[0].text}
-    const kernel = palimpsest.openKernel(palimpsest.openDump(new palimpsest.BufferSource("vmcore", dump)));
+    const kernel = palimpsest.Analysis.open(new palimpsest.BufferSource("vmcore", dump)).kernel;
     [kernel.release, kernel.modules.length, typeof process, typeof Buffer, typeof require]`,
     context,
   );

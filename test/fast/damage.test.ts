@@ -2,10 +2,10 @@
 // time, and every account still adds up. An exception of any other kind fails the test, with the seed that made it.
 import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { cpusOf } from "../../packages/cli/src/commands/cpus.ts";
-import { infoOf } from "../../packages/cli/src/commands/info.ts";
-import { logOf } from "../../packages/cli/src/commands/log.ts";
-import { readVirtual } from "../../packages/cli/src/commands/read.ts";
+import { cpusOf } from "../../packages/core/src/analysis/cpus.ts";
+import { infoOf } from "../../packages/core/src/analysis/info.ts";
+import { logOf } from "../../packages/core/src/analysis/log.ts";
+import { readVirtual } from "../../packages/core/src/analysis/read.ts";
 import { auditDump, openCore } from "../../packages/core/src/audit/audit.ts";
 import { auditResult } from "../../packages/core/src/audit/result.ts";
 import { siteView } from "../../packages/core/src/audit/site-view.ts";

@@ -1,5 +1,8 @@
 // Errors of the library become what a user can act on: the fact, then advice and the next command to try. Told apart by
 // class and data, never by text. What is no known error is a bug of palimpsest, and is called one.
+
+import { OpenError, UsageError } from "../../core/src/analysis/refusals.ts";
+import { VERSION } from "../../core/src/analysis/version.ts";
 import {
   AddressError,
   FormatError,
@@ -8,9 +11,7 @@ import {
   UnsupportedError,
 } from "../../core/src/bytes/errors.ts";
 import type { ErrorResult } from "../../core/src/results/results.ts";
-import { OpenError, UsageError } from "../../node/src/refusals.ts";
 import { note, print } from "./terminal.ts";
-import { VERSION } from "./version.ts";
 
 type Failure = ErrorResult["error"];
 

@@ -1,7 +1,8 @@
 // One run of the command line, without the process around it: parses arguments, runs one command, sets the exit status.
 // Tests call it in-process.
 import { Command, CommanderError, Option } from "commander";
-import { UsageError } from "../../node/src/refusals.ts";
+import { UsageError } from "../../core/src/analysis/refusals.ts";
+import { VERSION } from "../../core/src/analysis/version.ts";
 import { registerBootOrder } from "./commands/boot-order.ts";
 import { registerCpus } from "./commands/cpus.ts";
 import { registerDiagnose } from "./commands/diagnose.ts";
@@ -15,7 +16,6 @@ import { registerSymbols } from "./commands/symbols.ts";
 import { registerTypes } from "./commands/types.ts";
 import { fail } from "./failure.ts";
 import { note, print } from "./terminal.ts";
-import { VERSION } from "./version.ts";
 
 /** A new command is one file in commands/ and one line here. */
 const COMMANDS: readonly ((program: Command) => void)[] = [

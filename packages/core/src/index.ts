@@ -1,24 +1,38 @@
-// The library: everything that runs unchanged in Node and in a browser worker. What needs Node is in node.ts.
+// The library: everything that runs unchanged in Node and in a browser worker. Its door is `Analysis`; the rest is for
+// programs that go below it. What needs Node is in palimpsest/node.
+export { Analysis } from "./analysis/analysis.ts";
+export type { LocksOptions } from "./analysis/locks.ts";
+export type { LogOptions } from "./analysis/log.ts";
+export type { AnalysisOptions, Progress } from "./analysis/parts.ts";
+export type { ProofOptions } from "./analysis/prove.ts";
+export type { ProveChoice } from "./analysis/prove-pairs.ts";
+export type { ReadOptions } from "./analysis/read.ts";
+export { OpenError, UsageError } from "./analysis/refusals.ts";
+export { TOOL, VERSION } from "./analysis/version.ts";
 export { auditDump, type DumpAudit, type ImageSet } from "./audit/audit.ts";
 export { imageMismatch, moduleBuildId } from "./audit/identity.ts";
-export { auditResult } from "./audit/result.ts";
-export { siteView } from "./audit/site-view.ts";
+export { bootOrder } from "./boot-order/result.ts";
 export * from "./bytes/brand.ts";
 export { loadCodecs, setNativeGunzip, setXzWasm } from "./bytes/decompress/index.ts";
 export * from "./bytes/errors.ts";
 export { BufferSource, type ByteSource, SubSource } from "./bytes/source.ts";
 export { openKernelImage } from "./image/kernel-image.ts";
 export { openModuleImage } from "./image/module-image.ts";
+export type { KernelImage, ModuleImage } from "./image/types.ts";
 export type { Kernel } from "./kernel/kernel.ts";
 export { type MemberValue, structureValues } from "./kernel/layouts/structure-values.ts";
 export { type KernelLog, type LogRecord, readKernelLog } from "./kernel/log/log.ts";
+export type { KernelModule } from "./kernel/modules/modules.ts";
 export { openKernel } from "./kernel/open.ts";
-export { cpuFacts } from "./locks/waits/cpu-facts.ts";
-export { openDump } from "./memory/open.ts";
+export { openDump as openMemory } from "./memory/open.ts";
 export { auditText } from "./report/audit-text.ts";
 export { ANSI, type Paint, PLAIN } from "./report/paint.ts";
+export type * from "./results/boot-order-results.ts";
 export type * from "./results/cpus-results.ts";
+export type * from "./results/lock-results.ts";
 export type * from "./results/log-results.ts";
+export type * from "./results/pair-proof.ts";
+export type * from "./results/prove-results.ts";
 export type * from "./results/read-results.ts";
 export type * from "./results/results.ts";
 export type * from "./results/types.ts";

@@ -1,6 +1,7 @@
 // The file that --debug-info names: layouts out of its DWARF, and what ties it to the dump. A vmlinux proves itself by its
 // build-id or banner, a module by its own build-id once the dump's modules are known.
 
+import { UsageError } from "../../core/src/analysis/refusals.ts";
 import { moduleBuildId } from "../../core/src/audit/identity.ts";
 import { isElf } from "../../core/src/bytes/elf.ts";
 import { type FormatError, MissingError, UnsupportedError } from "../../core/src/bytes/errors.ts";
@@ -13,7 +14,6 @@ import type { Kernel } from "../../core/src/kernel/kernel.ts";
 import type { GivenTypes, TypesContext } from "../../core/src/kernel/layouts/type-sources.ts";
 import { openDwarf } from "../../core/src/symbols/dwarf/dwarf-types.ts";
 import type { TypeTable } from "../../core/src/symbols/types.ts";
-import { UsageError } from "./refusals.ts";
 
 const ET_REL = 1;
 const MODINFO_MAX = 1 << 20;

@@ -1,11 +1,11 @@
 // `boot-order`: slots written after the code that uses them was patched, from the kernel image alone.
 import type { Command } from "commander";
+import { TOOL } from "../../../core/src/analysis/version.ts";
 import { bootOrder } from "../../../core/src/boot-order/result.ts";
 import { bootOrderText } from "../../../core/src/report/boot-order-text.ts";
 import { openFiles } from "../../../node/src/files.ts";
 import { fail } from "../failure.ts";
 import { type GlobalOptions, note, paintFor } from "../terminal.ts";
-import { TOOL } from "../version.ts";
 import { COULD_NOT, FOUND, printResult } from "./common.ts";
 
 export function registerBootOrder(program: Command): void {

@@ -1,18 +1,15 @@
 // What every command about a dump needs: open it, know the kernel, find the images.
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Kernel } from "../../../core/src/kernel/kernel.ts";
+import type { Analysis } from "../../../core/src/analysis/analysis.ts";
+import { UsageError } from "../../../core/src/analysis/refusals.ts";
 import type { Paint } from "../../../core/src/report/paint.ts";
-import { UsageError } from "../../../node/src/refusals.ts";
+import { openDump } from "../../../node/src/open-dump.ts";
 import { fail } from "../failure.ts";
-import { Session } from "../session.ts";
-import { type GlobalOptions, Progress, paintFor, print } from "../terminal.ts";
+import { type GlobalOptions, note, Progress, paintFor, print } from "../terminal.ts";
 
 export interface CommandContext {
-  readonly session: Session;
-  readonly kernel: Kernel;
-  readonly options: GlobalOptions;
+  readonly analysis: Analysis;
   readonly paint: Paint;
-  readonly progress: Progress;
 }
 
 /** Exit status of a command that found something. */
@@ -51,32 +48,31 @@ export async function withDump(
 ): Promise<void> {
   const json = options.json ?? false;
   const progress = new Progress(json);
-  let session: Session | undefined;
+  let analysis: Analysis | undefined;
   try {
-    session = await Session.open(dumpPath, options, progress);
-    const { kernel } = session;
-    process.exitCode = await body({ session, kernel, options, paint: paintFor(options.color), progress });
+    const { image, modules, debugInfo, cache, force } = options;
+    analysis = await openDump(dumpPath, {
+      image,
+      modules,
+      debugInfo,
+      cache,
+      force,
+      onProgress: ({ part, what }) => (part < 1 ? progress.update(part, what) : progress.end()),
+      onNote: (sentence) => note(`palimpsest: ${sentence}`),
+    });
+    process.exitCode = await body({ analysis, paint: paintFor(options.color) });
   } catch (error) {
     progress.end();
     fail(error, json);
   } finally {
     progress.end();
-    session?.close();
+    analysis?.close();
   }
 }
 
 /** The one place that prints a result: JSON of the object, or the text made from it. */
 export function printResult<T>(options: GlobalOptions, result: T, text: (result: T) => string): void {
   print(options.json ? `${JSON.stringify(result, null, 2)}\n` : text(result));
-}
-
-/** A pattern in which * stands for anything and ? for one character, of a whole name. */
-export function globExpression(pattern: string): RegExp {
-  const source = pattern
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replace(/\*+/g, ".*")
-    .replaceAll("?", ".");
-  return new RegExp(`^${source}$`);
 }
 
 const WHOLE = /^\d{1,15}$/;

@@ -1,14 +1,10 @@
-// `diagnose`: all checks, one report.
+// `diagnose`: all checks, one report. `audit`: the account of every byte.
 import { type Command, Option } from "commander";
-import { withBootSteps } from "../../../core/src/analysis/boot-steps.ts";
-import { PROVE_CHOICES, type ProveChoice, provePairs } from "../../../core/src/analysis/prove-pairs.ts";
-import { auditResult } from "../../../core/src/audit/result.ts";
-import { lockFindings } from "../../../core/src/locks/findings/lock-findings.ts";
+import { PROVE_CHOICES, type ProveChoice } from "../../../core/src/analysis/prove-pairs.ts";
 import { auditText } from "../../../core/src/report/audit-text.ts";
 import { pairText } from "../../../core/src/report/pair-text.ts";
+import type { AuditResult } from "../../../core/src/results/results.ts";
 import type { GlobalOptions } from "../terminal.ts";
-import { TOOL } from "../version.ts";
-import { auditOf } from "./audit-run.ts";
 import { COULD_NOT, dumpCommand, FOUND, printResult, wholeNumber, wholeNumberOption, withDump } from "./common.ts";
 
 interface DiagnoseOptions extends GlobalOptions {
@@ -23,38 +19,35 @@ export function registerDiagnose(program: Command): void {
         .choices(PROVE_CHOICES)
         .default("all"),
     )
-    .action((dump: string, _options: unknown, command: Command) => run(dump, command, "palimpsest/diagnose/1"));
+    .action((dump: string, _options: unknown, command: Command) => diagnose(dump, command));
   dumpCommand(program, "audit", "", "the account of every byte, by object, mechanism and verdict")
     .addOption(wholeNumberOption("--limit <n>", "findings to show (0: all)", "0"))
-    .action((dump: string, _options: unknown, command: Command) => run(dump, command, "palimpsest/audit/1"));
+    .action((dump: string, _options: unknown, command: Command) => audit(dump, command));
 }
 
-async function run(
-  dump: string,
-  command: Command,
-  schema: "palimpsest/diagnose/1" | "palimpsest/audit/1",
-): Promise<void> {
+async function diagnose(dump: string, command: Command): Promise<void> {
   const options = command.optsWithGlobals<DiagnoseOptions>();
-  await withDump(dump, options, async (context) => {
-    const audit = await auditOf(context);
-    const diagnosed = schema === "palimpsest/diagnose/1";
-    const locks = diagnosed ? lockFindings(context.kernel, audit.objects) : [];
-    const proved = provePairs(context.kernel, audit, diagnosed ? (options.prove ?? "all") : "none");
-    const { core } = await context.session.images();
-    const steps = withBootSteps([...locks, ...proved.findings], core, audit.kaslrOffset);
-    const more = steps.findings;
-    const told = { ...audit, problems: [...audit.problems, ...proved.notes, ...steps.problems] };
-    const account = auditResult(schema, TOOL, context.kernel, told, more);
-    const result = diagnosed ? { ...account, proofs: proved.proofs } : account;
+  await withDump(dump, options, async ({ analysis, paint }) => {
+    const result = await analysis.diagnose({ prove: options.prove });
     const limit = wholeNumber(options.limit, 12);
-    printResult(
-      options,
-      result,
-      (r) => auditText(r, { limit, detailed: !diagnosed }, context.paint) + pairText(proved.proofs, context.paint),
-    );
-    const counted = result.findings.filter((finding) => finding.severity !== "note").length;
-    if (counted + result.findingsLeftOut > 0) return FOUND;
-    // "Nothing found" is only said of a kernel that was looked at as a whole.
-    return result.complete ? 0 : COULD_NOT;
+    printResult(options, result, (r) => auditText(r, { limit, detailed: false }, paint) + pairText(r.proofs, paint));
+    return statusOf(result);
   });
+}
+
+async function audit(dump: string, command: Command): Promise<void> {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  await withDump(dump, options, async ({ analysis, paint }) => {
+    const result = await analysis.audit();
+    const limit = wholeNumber(options.limit, 12);
+    printResult(options, result, (r) => auditText(r, { limit, detailed: true }, paint));
+    return statusOf(result);
+  });
+}
+
+/** "Nothing found" is only said of a kernel that was looked at as a whole. */
+function statusOf(result: AuditResult): number {
+  const counted = result.findings.filter((finding) => finding.severity !== "note").length;
+  if (counted + result.findingsLeftOut > 0) return FOUND;
+  return result.complete ? 0 : COULD_NOT;
 }

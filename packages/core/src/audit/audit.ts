@@ -52,14 +52,33 @@ export interface DumpAudit {
 }
 
 export interface AuditOptions {
-  /** Called before each object, for progress. */
-  readonly onObject?: (name: string, index: number, count: number) => void;
   /** Compare with images of another build too. */
   readonly force?: boolean;
 }
 
+/** Told before each object. */
+export interface AuditStep {
+  /** "vmlinux" or the module's name */
+  readonly name: string;
+  /** 0 … 1: what of the work is done */
+  readonly part: number;
+}
+
 /** Audits the core and all modules. */
 export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOptions = {}): DumpAudit {
+  const steps = auditSteps(kernel, images, options);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The same object by object, for a caller that shows progress or may stop. */
+export function* auditSteps(
+  kernel: Kernel,
+  images: ImageSet,
+  options: AuditOptions = {},
+): Generator<AuditStep, DumpAudit, void> {
   const problems: string[] = [];
   const state = readPatchState(kernel, problems);
   const objects: ObjectAudit[] = [];
@@ -92,7 +111,7 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
     const object = open();
     if (object !== undefined) audit(name, () => object);
   };
-  options.onObject?.("vmlinux", 0, count);
+  yield { name: "vmlinux", part: 0 };
   const { core } = images;
   if (core === undefined || kernel.lackingSymbols !== undefined) {
     const reason = kernel.lackingSymbols ?? images.coreProblem ?? "no image of this kernel was found";
@@ -100,16 +119,16 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
   } else {
     audit("vmlinux", () => openCore(kernel, core));
   }
-  kernel.modules.forEach((module, i) => {
-    options.onObject?.(module.name, i + 1, count);
+  for (const [i, module] of kernel.modules.entries()) {
+    yield { name: module.name, part: (i + 1) / count };
     if (module.state === "unformed") {
       const reason = "it is just being created (MODULE_STATE_UNFORMED), nothing of it runs yet";
       notChecked.push({ object: module.name, reason, passing: true });
-      return;
+      continue;
     }
     if (module.state === "unknown") {
       notChecked.push({ object: module.name, reason: "its state is none that is known" });
-      return;
+      continue;
     }
     let built: BuiltObject;
     try {
@@ -117,10 +136,10 @@ export function auditDump(kernel: Kernel, images: ImageSet, options: AuditOption
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
       auditPartly(module.name, error.message, () => moduleFromMemory(kernel, module));
-      return;
+      continue;
     }
     audit(module.name, () => built);
-  });
+  }
   const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
   // Findings beyond a limit are only counted; another round sees those.
   for (let round = 0; round < MAX_ROUNDS; round++) {

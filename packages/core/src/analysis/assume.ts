@@ -1,24 +1,19 @@
 // `prove --assume slot=function`: what the kernel's own patching would have written into the slot's sites, had the slot held
 // that function. The audit's replay is run over a kernel whose slot says so, and the sites of that slot are taken from it.
-import { auditDump } from "../../core/src/audit/audit.ts";
-import { SiteIndex } from "../../core/src/audit/site-index.ts";
-import {
-  fromKernelOffset,
-  type KernelOffset,
-  toKernelOffset,
-  type VirtualAddress,
-} from "../../core/src/bytes/brand.ts";
-import type { CpuFeatures } from "../../core/src/kernel/cpu-features.ts";
-import type { Kernel } from "../../core/src/kernel/kernel.ts";
-import { resolvePlace } from "../../core/src/kernel/where.ts";
-import { Implementations } from "../../core/src/locks/code/implementation.ts";
-import { readLockSlots } from "../../core/src/locks/code/slots.ts";
-import type { AuditedObject } from "../../core/src/locks/types.ts";
-import { patchedKernel } from "../../core/src/prove/dump/patched-kernel.ts";
-import type { Preset } from "../../core/src/prove/types.ts";
-import { decodeIndirect } from "../../core/src/sites/base/indirect-call.ts";
-import { UsageError } from "../../node/src/refusals.ts";
-import type { CommandContext } from "./commands/common.ts";
+import { auditDump } from "../audit/audit.ts";
+import { SiteIndex } from "../audit/site-index.ts";
+import { fromKernelOffset, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
+import type { CpuFeatures } from "../kernel/cpu-features.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { resolvePlace } from "../kernel/where.ts";
+import { Implementations } from "../locks/code/implementation.ts";
+import { readLockSlots } from "../locks/code/slots.ts";
+import type { AuditedObject } from "../locks/types.ts";
+import { patchedKernel } from "../prove/dump/patched-kernel.ts";
+import type { Preset } from "../prove/types.ts";
+import { decodeIndirect } from "../sites/base/indirect-call.ts";
+import type { Parts } from "./parts.ts";
+import { UsageError } from "./refusals.ts";
 
 /** One assumption, resolved. */
 interface Assumption {
@@ -146,15 +141,15 @@ interface SiteSpan {
  * What the assumptions change, over all audited code. Sites of other slots stay as they are found, stale ones too: a repair
  * is tried alone.
  */
-export async function assume(context: CommandContext, texts: readonly string[]): Promise<Assumed> {
-  const { kernel, session, options } = context;
+export async function assume(parts: Parts, texts: readonly string[]): Promise<Assumed> {
+  const { kernel, options } = parts;
   const assumptions = texts.map((text) => parse(kernel, text));
   const presets: Preset[] = assumptions.map(({ preset }) => preset);
   const slots = new Set(assumptions.flatMap((each) => each.slots));
   const changed = Object.create(patchedKernel(kernel, presets), {
     features: { value: featuresWith(kernel, assumptions) },
   }) as Kernel;
-  const audit = auditDump(changed, await session.images(), { force: options.force });
+  const audit = auditDump(changed, await parts.images(), { force: options.force });
   let sites = 0;
   for (const object of audit.objects) {
     const index = new SiteIndex(object.replayed.sites);

@@ -1,7 +1,7 @@
-// Refusals that the library does not know of: what only a host with files and flags can say, with the advice that goes with it.
-import { PalimpsestError } from "../../core/src/bytes/errors.ts";
+// Refusals of a question, not of a file: it is worded wrongly, or names what does not belong to the dump.
+import { PalimpsestError } from "../bytes/errors.ts";
 
-/** A wrong use of the command line, or a refusal that the library does not know of. */
+/** A question that cannot be answered as it was asked. */
 export class UsageError extends PalimpsestError {
   readonly kind = "unsupported";
   constructor(
