@@ -35,3 +35,25 @@ describe("the machine of kernels up to 4.14", () => {
     });
   });
 });
+
+describe("the machine of kernels since 4.15", () => {
+  const TYPES = new Map([
+    ["X86_HYPER_NATIVE", 0n],
+    ["X86_HYPER_XEN_PV", 3n],
+    ["X86_HYPER_XEN_HVM", 4n],
+  ]);
+
+  function named(type: number, pvh: number | undefined): string | undefined {
+    const symbols = { x86_hyper_type: 0x1400000, ...(pvh === undefined ? {} : { xen_pvh: 0x1500000 }) };
+    const fake = fakeKernel({ symbols });
+    fake.memory.put32(at(0x1400000), type).put(at(0x1500000), [pvh ?? 0]);
+    return machineOf(Object.assign(fake, { types: { ...fake.types, enumerators: () => TYPES } })).hypervisor;
+  }
+
+  it("tells a PVH guest of Xen from an HVM one, both of which the kernel calls HVM", () => {
+    expect(named(4, 0)).toBe("Xen HVM");
+    expect(named(4, 1)).toBe("Xen PVH");
+    expect(named(4, undefined)).toBe("Xen HVM");
+    expect(named(3, 1)).toBe("Xen PV");
+  });
+});

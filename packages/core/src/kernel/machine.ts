@@ -7,7 +7,7 @@ export interface Machine {
   readonly possible: number | undefined;
   /** numbers of online CPUs */
   readonly online: readonly number[];
-  /** "KVM", "Xen HVM" …; "none found" for bare metal; undefined when the kernel does not tell */
+  /** "KVM", "Xen HVM", "Xen PVH" …; "none found" for bare metal; undefined when the kernel does not tell */
   readonly hypervisor: string | undefined;
   /** saved_command_line */
   readonly commandLine: string | undefined;
@@ -48,6 +48,12 @@ function attempt<T>(what: () => T): T | undefined {
   }
 }
 
+/** A PVH guest is of the HVM type to the kernel; `bool xen_pvh` (arch/x86/xen/enlighten_pvh.c, since 4.11) tells it apart. */
+function isPvh(kernel: Kernel): boolean {
+  const flag = kernel.find("xen_pvh");
+  return flag !== undefined && attempt(() => kernel.memory.u8(flag)) === 1;
+}
+
 function read(kernel: Kernel): Machine {
   const { memory } = kernel;
   const possible = attempt(() => memory.u32(kernel.address("nr_cpu_ids")));
@@ -71,7 +77,8 @@ function read(kernel: Kernel): Machine {
     }
     const value = BigInt(memory.u32(kernel.address("x86_hyper_type")));
     for (const [name, number] of kernel.types.enumerators("x86_hypervisor_type") ?? []) {
-      if (number === value) return NAMES[name] ?? name;
+      if (number !== value) continue;
+      return name === "X86_HYPER_XEN_HVM" && isPvh(kernel) ? "Xen PVH" : (NAMES[name] ?? name);
     }
     return undefined;
   });
