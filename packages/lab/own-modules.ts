@@ -45,11 +45,14 @@ export async function ownModules(
 ): Promise<GuestModule[]> {
   if (names.length === 0) return [];
   const folder = join(cacheFolder("modules"), `${kernelKey(kernel)}-${sourcesDigest()}`);
-  await withLock(join(cacheFolder("locks"), `modules-${kernel.package}`), async () => {
-    if (existsSync(folder)) return;
-    const headers = await fetchHeaders(kernel, note);
-    await fillFolder(folder, (temporary) => build(kernel, headers, temporary, note));
-  });
+  // Looked for without the lock too: a build of other sources for this kernel may hold it for minutes.
+  if (!existsSync(folder)) {
+    await withLock(join(cacheFolder("locks"), `modules-${kernel.package}`), async () => {
+      if (existsSync(folder)) return;
+      const headers = await fetchHeaders(kernel, note);
+      await fillFolder(folder, (temporary) => build(kernel, headers, temporary, note));
+    });
+  }
   return names.map((name) => ({ name, bytes: readFileSync(join(folder, `${name}.ko`)) }));
 }
 

@@ -5,6 +5,10 @@
 //
 // kind=own (default): a lock of this module: one byte, whose waiters sleep until the unlock wakes them (as under Xen).
 // kind=pv: the kernel's own paravirt queued lock.
+// kind=xen: the same with Xen's own wait and kick, in a guest that booted with xen_nopvspin: what xen_init_spinlocks() does.
+// kind=native: the native queued lock, in a guest that booted with Xen's.
+// back, written 1 later: the slots hold again what boot left there. Sites that were patched meanwhile stay as they are.
+// paravirt, written "ADDRESS BYTES": has the kernel patch the sites of that .parainstructions table again (up to 6.7).
 // feature=0: leave X86_FEATURE_PVUNLOCK alone, so that alternatives inline the native unlock into new modules all the same.
 #include <linux/cpumask.h>
 #include <linux/kprobes.h>
@@ -20,6 +24,14 @@ static char *kind = "own";
 module_param(kind, charp, 0444);
 static int feature = 1;
 module_param(feature, int, 0444);
+
+static int set_back(const char *text, const struct kernel_param *param);
+static const struct kernel_param_ops back_ops = { .set = set_back, .get = param_get_int };
+static int back;
+module_param_cb(back, &back_ops, &back, 0644);
+static int patch_again(const char *text, const struct kernel_param *param);
+static const struct kernel_param_ops paravirt_ops = { .set = patch_again };
+module_param_cb(paravirt, &paravirt_ops, NULL, 0200);
 
 static DEFINE_PER_CPU(struct qspinlock *, late_waits_for);
 static DEFINE_PER_CPU(int, late_kicked);
@@ -90,7 +102,7 @@ static int __init find_lookup(void)
 }
 
 // The slots are read-only after boot; native_write_cr0() pins the bit.
-static unsigned long __init write_protection(unsigned long cr0)
+static unsigned long write_protection(unsigned long cr0)
 {
 	asm volatile("mov %0, %%cr0" : : "r"(cr0) : "memory");
 	return cr0;
@@ -102,10 +114,100 @@ static unsigned long __init write_protection(unsigned long cr0)
 #define LOCK_OPS pv_ops.lock
 #endif
 
+struct slots {
+	void *slow;
+	void *unlock;
+	void (*wait)(u8 *ptr, u8 val);
+	void (*kick)(int cpu);
+};
+
+static void **slow_slot, **unlock_slot;
+static struct slots booted;
+
+static void write_slots(const struct slots *to)
+{
+	unsigned long cr0, flags;
+
+	local_irq_save(flags);
+	cr0 = read_cr0();
+	write_protection(cr0 & ~X86_CR0_WP);
+	WRITE_ONCE(*slow_slot, to->slow);
+	WRITE_ONCE(*unlock_slot, to->unlock);
+	LOCK_OPS.wait = to->wait;
+	LOCK_OPS.kick = to->kick;
+	write_protection(cr0);
+	local_irq_restore(flags);
+}
+
+// What __pv_init_lock_hash() does, which is gone with init memory: 16 bytes an entry.
+static int __init make_hash(void)
+{
+	unsigned long *hash = (void *)lookup("pv_lock_hash");
+	unsigned int *bits = (void *)lookup("pv_lock_hash_bits");
+
+	if (!hash || !bits)
+		return -ENOENT;
+	if (!*hash) {
+		*hash = get_zeroed_page(GFP_KERNEL);
+		*bits = ilog2(PAGE_SIZE / 16);
+	}
+	return 0;
+}
+
+// Each CPU gets the interrupt that wakes it, which xen_nopvspin left out.
+static int __init make_kickers(void)
+{
+	void (*init_cpu)(int cpu) = (void *)lookup("xen_init_lock_cpu");
+	bool *wanted = (void *)lookup("xen_pvspin");
+	int cpu;
+
+	if (!init_cpu || !wanted)
+		return -ENOENT;
+	if (*wanted)
+		return 0;
+	*wanted = true;
+	for_each_online_cpu(cpu)
+		init_cpu(cpu);
+	return 0;
+}
+
+static int set_back(const char *text, const struct kernel_param *param)
+{
+	int error = param_set_int(text, param);
+
+	// Before the slots were changed it is too early, after the first time there is nothing to do.
+	if (!error && back && unlock_slot)
+		write_slots(&booted);
+	return error;
+}
+
+static int patch_again(const char *text, const struct kernel_param *param)
+{
+	void (*patcher)(unsigned long from, unsigned long to);
+	unsigned long at, bytes, cr0, flags;
+
+	if (sscanf(text, "%lx %lu", &at, &bytes) != 2)
+		return -EINVAL;
+	patcher = (void *)lookup("apply_paravirt");
+	if (!patcher)
+		return -ENOENT;
+	local_irq_save(flags);
+	cr0 = read_cr0();
+	write_protection(cr0 & ~X86_CR0_WP);
+	patcher(at, at + bytes);
+	write_protection(cr0);
+	local_irq_restore(flags);
+	return 0;
+}
+
 static int __init late_switch_init(void)
 {
-	unsigned long cr0, *hash, *bits, flags;
-	void *slow, *unlock, **slow_slot, **unlock_slot;
+	struct slots now = {
+		.slow = late_spin_lock_slowpath,
+		.unlock = __raw_callee_save_late_spin_unlock,
+		.wait = late_wait,
+		.kick = late_kick,
+	};
 	int error = find_lookup();
 
 	if (error)
@@ -120,32 +222,31 @@ static int __init late_switch_init(void)
 	slow_slot = (void **)&LOCK_OPS.queued_spin_lock_slowpath;
 	unlock_slot = (void **)&LOCK_OPS.queued_spin_unlock.func;
 #endif
-	slow = late_spin_lock_slowpath;
-	unlock = __raw_callee_save_late_spin_unlock;
-	if (!strcmp(kind, "pv")) {
-		slow = (void *)lookup("__pv_queued_spin_lock_slowpath");
-		unlock = (void *)lookup("__raw_callee_save___pv_queued_spin_unlock");
-		hash = (void *)lookup("pv_lock_hash");
-		bits = (void *)lookup("pv_lock_hash_bits");
-		if (!slow || !unlock || !hash || !bits)
-			return -ENOENT;
-		// What __pv_init_lock_hash() does, which is gone with init memory: 16 bytes an entry.
-		*hash = get_zeroed_page(GFP_KERNEL);
-		*(unsigned int *)bits = ilog2(PAGE_SIZE / 16);
+	booted = (struct slots){ *slow_slot, *unlock_slot, LOCK_OPS.wait, LOCK_OPS.kick };
+	if (!strcmp(kind, "pv") || !strcmp(kind, "xen")) {
+		now.slow = (void *)lookup("__pv_queued_spin_lock_slowpath");
+		now.unlock = (void *)lookup("__raw_callee_save___pv_queued_spin_unlock");
+		error = make_hash();
 	}
-	local_irq_save(flags);
-	cr0 = read_cr0();
-	write_protection(cr0 & ~X86_CR0_WP);
-	WRITE_ONCE(*slow_slot, slow);
-	WRITE_ONCE(*unlock_slot, unlock);
-	LOCK_OPS.wait = late_wait;
-	LOCK_OPS.kick = late_kick;
+	if (!error && !strcmp(kind, "xen")) {
+		now.wait = (void *)lookup("xen_qlock_wait");
+		now.kick = (void *)lookup("xen_qlock_kick");
+		error = make_kickers();
+	}
+	if (!strcmp(kind, "native")) {
+		now = booted;
+		now.slow = (void *)lookup("native_queued_spin_lock_slowpath");
+		now.unlock = (void *)lookup("__raw_callee_save___native_queued_spin_unlock");
+	}
+	if (error)
+		return error;
+	if (!now.slow || !now.unlock || !now.wait || !now.kick)
+		return -ENOENT;
+	write_slots(&now);
 #ifdef X86_FEATURE_PVUNLOCK
-	if (feature)
+	if (feature && strcmp(kind, "native"))
 		set_cpu_cap(&boot_cpu_data, X86_FEATURE_PVUNLOCK);
 #endif
-	write_protection(cr0);
-	local_irq_restore(flags);
 	pr_info("late_switch: the lock slots hold the %s functions now\n", kind);
 	return 0;
 }
