@@ -88,3 +88,12 @@ export function parseMadison(text: string): PackageVersion[] {
   }
   return [...seen.values()];
 }
+
+/** The packages of `apt-get --simulate install`: lines "Inst NAME (VERSION SUITE [ARCH])". */
+export function parseSimulation(text: string): PackageVersion[] {
+  return [...text.matchAll(/^Inst (\S+) (?:\[\S+\] )?\((\S+) (\S+)/gm)].map(([, name, version, suite]) => ({
+    package: name,
+    version,
+    suite,
+  }));
+}

@@ -2,7 +2,7 @@
 // another suite changes nothing on this machine. Proxies, mirrors and keys are the machine's.
 import { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { detectMirrors, parseIndexTargets, parseMadison, sourcesList } from "./apt-targets.ts";
+import { detectMirrors, parseIndexTargets, parseMadison, parseSimulation, sourcesList } from "./apt-targets.ts";
 import { lastLines, run } from "./command.ts";
 import type { PackageVersion } from "./flavours.ts";
 import { cacheFolder } from "./paths.ts";
@@ -16,6 +16,8 @@ export interface Apt {
   offered(namePattern: string): Promise<PackageVersion[]>;
   /** The versions of exactly these packages. */
   versions(names: readonly string[]): Promise<PackageVersion[]>;
+  /** The newest of these packages with all that they depend on, as for a machine that has nothing installed. */
+  needed(names: readonly string[]): Promise<PackageVersion[]>;
   /** Downloads NAME=VERSION packages into `folder`; the .deb files' paths. */
   download(packages: readonly PackageVersion[], folder: string, timeoutSeconds?: number): Promise<string[]>;
   /** What apt complained about when it fetched the lists; empty when all went well. */
@@ -66,6 +68,11 @@ export async function openApt(suites: readonly string[]): Promise<Apt> {
       const args = [...options, "search", "--names-only", namePattern];
       const found = await run("apt-cache", args, { timeoutSeconds: 120, label: "apt-cache", env: PLAIN });
       return madison(found.stdout.toString().match(/^\S+(?= - )/gm) ?? []);
+    },
+    async needed(names) {
+      const args = [...options, "--no-install-recommends", "--simulate", "install", ...names];
+      const found = await run("apt-get", args, { timeoutSeconds: 300, label: "apt-get --simulate", env: PLAIN });
+      return parseSimulation(found.stdout.toString());
     },
     async download(packages, into, timeoutSeconds = 600) {
       const names = packages.map(({ package: name, version }) => `${name}=${version}`);

@@ -9,6 +9,9 @@ const packages: Readonly<Record<string, string>> = {
   "dpkg-deb": "dpkg",
   "qemu-system-x86_64": "qemu-system-x86",
   "/usr/bin/time": "time",
+  mke2fs: "e2fsprogs",
+  e2fsck: "e2fsprogs",
+  debugfs: "e2fsprogs",
   xz: "xz-utils",
   zstd: "zstd",
 };

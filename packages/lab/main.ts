@@ -14,6 +14,7 @@ import { checkout } from "./measure.ts";
 import { cacheRoot } from "./paths.ts";
 import { runMatrix } from "./run-matrix.ts";
 import { guestStates } from "./states.ts";
+import { addXenCommands } from "./xen/command.ts";
 
 interface MatrixFlags {
   readonly only?: string;
@@ -30,7 +31,7 @@ const note = (line: string) => process.stderr.write(`lab: ${line}\n`);
 const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
 const program = new Command("lab")
-  .description("Makes real dumps: Debian kernels under QEMU's software emulation")
+  .description("Makes real dumps: Debian kernels under QEMU's software emulation, and on real Xen")
   .exitOverride()
   .showHelpAfterError();
 
@@ -140,6 +141,8 @@ program
     }
     print(folder);
   });
+
+addXenCommands(program, print, note);
 
 // Leaving through exit lets the guests that run be ended too (qemu.ts).
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));

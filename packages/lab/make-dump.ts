@@ -186,7 +186,7 @@ function writeModules(folder: string, modules: readonly GuestModule[]): void {
 }
 
 /** The static busybox that is the guest's whole userland. */
-function readBusybox(): Uint8Array {
+export function readBusybox(): Uint8Array {
   const found = ["/bin/busybox", "/usr/bin/busybox"].find(existsSync);
   const bytes = found && readFileSync(found);
   if (!bytes) throw new LabError("busybox is not installed; try: apt-get install busybox-static");

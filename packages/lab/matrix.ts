@@ -125,7 +125,10 @@ export const matrix: readonly MatrixRow[] = [
 ];
 
 /** The rows whose names hold `pattern` ("6.1/", "kprobe"; "*" stands for anything, "^" and "$" for the ends). */
-export function selectRows(rows: readonly MatrixRow[], pattern: string | undefined): MatrixRow[] {
+export function selectRows<Row extends { readonly name: string }>(
+  rows: readonly Row[],
+  pattern: string | undefined,
+): Row[] {
   if (pattern === undefined) return [...rows];
   const source = pattern.replace(/[.+?()[\]{}|\\]/g, "\\$&").replaceAll("*", ".*");
   const expression = new RegExp(source);
