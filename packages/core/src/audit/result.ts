@@ -103,7 +103,10 @@ export function auditResult<S extends AuditResult["schema"]>(
     account: { bytes, verdicts, mechanisms: Object.fromEntries(mechanisms), freed },
     generated: generatedAccount(audit.generated),
     complete:
-      audit.notChecked.every(({ passing }) => passing === true) && verdicts.absent === 0 && !kernel.dump.incomplete,
+      audit.notChecked.every(({ passing }) => passing === true) &&
+      verdicts.absent === 0 &&
+      !kernel.dump.incomplete &&
+      (kernel.unseen ?? []).length === 0,
     findings,
     findingsLeftOut: audit.objects.reduce((sum, object) => sum + object.untold, 0),
     notChecked: audit.notChecked.map(({ object, reason }) => ({ object, reason })),

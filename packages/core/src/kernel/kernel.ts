@@ -8,6 +8,7 @@ import type { KernelModule } from "./modules/modules.ts";
 import type { Vmcoreinfo } from "./vmcoreinfo.ts";
 
 export interface Kernel {
+  /** Its `cpus` are given to the CPUs that they are of; notes of none that can be told are left out. */
   readonly dump: Dump;
   readonly memory: VirtualMemory;
   readonly vmcoreinfo: Vmcoreinfo | undefined;
@@ -38,6 +39,8 @@ export interface Kernel {
   readonly evidence?: readonly string[];
   /** What could not be read, in plain words. */
   readonly problems: readonly string[];
+  /** Those of them that leave a part of the kernel unseen: with one of these no account is complete. */
+  readonly unseen?: readonly string[];
   /** Address of a core symbol. @throws MissingError */
   address(symbol: string): VirtualAddress;
   /** Address of a core symbol, or undefined. */

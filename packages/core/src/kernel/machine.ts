@@ -1,11 +1,12 @@
 // The machine as the kernel saw it: CPUs, hypervisor, command line.
 import { PalimpsestError } from "../bytes/errors.ts";
+import { readOnline } from "./cpus/online.ts";
 import type { Kernel } from "./kernel.ts";
 
 export interface Machine {
   /** nr_cpu_ids */
   readonly possible: number | undefined;
-  /** numbers of online CPUs */
+  /** numbers of online CPUs; none when the kernel contradicts itself (a problem of the kernel then) */
   readonly online: readonly number[];
   /** "KVM", "Xen HVM", "Xen PVH" …; "none found" for bare metal; undefined when the kernel does not tell */
   readonly hypervisor: string | undefined;
@@ -24,7 +25,7 @@ const NAMES: Readonly<Record<string, string>> = {
   X86_HYPER_ACRN: "ACRN",
   X86_HYPER_BHYVE: "bhyve",
 };
-/** Bits of a cpumask that are believed. */
+/** CPUs of a kernel at most; a larger count is not believed. */
 const MAX_CPUS = 8192;
 
 const cache = new WeakMap<Kernel, Machine>();
@@ -56,16 +57,9 @@ function isPvh(kernel: Kernel): boolean {
 
 function read(kernel: Kernel): Machine {
   const { memory } = kernel;
-  const possible = attempt(() => memory.u32(kernel.address("nr_cpu_ids")));
-  const online =
-    attempt(() => {
-      // __cpu_online_mask since 4.5, cpu_online_bits before
-      const at = kernel.find("__cpu_online_mask") ?? kernel.address("cpu_online_bits");
-      const bytes = memory.read(at, Math.ceil(Math.min(possible ?? 64, MAX_CPUS) / 64) * 8);
-      const cpus: number[] = [];
-      for (let cpu = 0; cpu < bytes.length * 8; cpu++) if ((bytes[cpu >> 3] >> (cpu & 7)) & 1) cpus.push(cpu);
-      return cpus;
-    }) ?? [];
+  const told = attempt(() => memory.u32(kernel.address("nr_cpu_ids")));
+  const possible = told !== undefined && told >= 1 && told <= MAX_CPUS ? told : undefined;
+  const online = attempt(() => readOnline(kernel.dump, kernel).cpus) ?? [];
   const hypervisor = attempt(() => {
     const old = kernel.find("x86_hyper");
     if (old !== undefined) {

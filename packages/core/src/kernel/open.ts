@@ -9,6 +9,8 @@ import type { SymbolTable, TypeTable } from "../symbols/types.ts";
 import { locateKernel } from "./address-space.ts";
 import { type GivenSymbols, readCoreSymbols } from "./core-symbols.ts";
 import { readCpuFeatures } from "./cpu-features.ts";
+import { assignNotes } from "./cpus/assign-notes.ts";
+import { readOnline } from "./cpus/online.ts";
 import type { Kernel } from "./kernel.ts";
 import { Structures } from "./layouts/structures.ts";
 import { type GivenTypes, openTypes, type TypesContext } from "./layouts/type-sources.ts";
@@ -27,6 +29,11 @@ export interface OpenKernelOptions {
  */
 export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel {
   const problems: string[] = [...dump.problems];
+  const unseen: string[] = [];
+  const tellUnseen = (what: string): void => {
+    unseen.push(what);
+    problems.push(what);
+  };
   const { space, vmcoreinfo } = locateKernel(dump);
   const { memory } = space;
   const core = readCoreSymbols(space, vmcoreinfo, options.symbols, problems);
@@ -46,9 +53,13 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
   const { types, evidence } = openTypes(context, options.types?.(context), problems);
   const structures = new Structures(memory, types);
   const modules = readModules(structures, find("modules"), problems);
+  const cpuContext = { memory, structures, symbols };
+  const cpus = assignNotes(dump, cpuContext, problems);
+  const { contradiction } = readOnline({ cpus }, cpuContext);
+  if (contradiction !== undefined) tellUnseen(contradiction);
   let combined: SymbolTable | undefined;
   return {
-    dump,
+    dump: withCpus(dump, cpus),
     memory,
     vmcoreinfo,
     addressSpace: space.evidence,
@@ -72,9 +83,15 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     initFreed: isInitFreed(memory, types, find),
     evidence: [...core.evidence, ...evidence],
     problems,
+    unseen,
     address,
     find,
   };
+}
+
+/** The dump with other CPU notes. Its own may be getters, so nothing is copied. */
+function withCpus(dump: Dump, cpus: Dump["cpus"]): Dump {
+  return Object.create(dump, { cpus: { value: cpus, enumerable: true } });
 }
 
 function readText(memory: VirtualMemory, address: VirtualAddress, max: number): string | undefined {

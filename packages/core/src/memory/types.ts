@@ -51,11 +51,16 @@ export interface CpuRegisters {
 }
 
 export interface CpuNote {
-  /** Position in the dump's own order (NT_PRSTATUS, QEMU or Xen vCPU index), which is the CPU number for QEMU and Xen. */
+  /**
+   * Position in the dump's own order (NT_PRSTATUS, QEMU or Xen vCPU index). Of a Kernel's dump it is the number of the CPU,
+   * proved by the kernel's memory (kernel/cpus/assign-notes.ts).
+   */
   readonly index: number;
   readonly pid?: number;
   readonly registers: CpuRegisters;
   readonly source: "NT_PRSTATUS" | "QEMU" | "xen";
+  /** false: the kernel never started this CPU, and its registers are those of a reset. */
+  readonly started?: boolean;
 }
 
 /** A PT_LOAD's claim that virtual addresses map to physical ones: what elf-paging dumps and /proc/kcore give without page tables. */

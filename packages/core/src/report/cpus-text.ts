@@ -18,6 +18,7 @@ function cpuLines(cpu: CpuFact, all: boolean, paint: Paint): string[] {
   const facts = [task, ...stateWords(cpu)];
   const lines = [`${paint.bold(`CPU ${cpu.cpu}`)}  ${facts.join(", ")}`];
   const { registers: r } = cpu;
+  if (cpu.mode === "not-started") return lines;
   if (r.rip === undefined) return [...lines, "  its registers are not in the dump"];
   lines.push(`  rip ${bare(r.rip)} ${cpu.symbol ?? ""}`, `  rsp ${bare(r.rsp)}  rflags ${bare(r.rflags)}`);
   if (all) lines.push(...registerLines(r));
@@ -37,6 +38,7 @@ function cpuLines(cpu: CpuFact, all: boolean, paint: Paint): string[] {
 function stateWords(cpu: CpuFact): string[] {
   const words: string[] = [];
   if (cpu.online === false) words.push("offline");
+  if (cpu.mode === "not-started") return ["not started by the kernel"];
   if (cpu.mode === "user") words.push("in user mode");
   if (cpu.mode === "outside") words.push("in no code of core or modules");
   if (cpu.mode !== null && cpu.mode !== "user") words.push(`interrupts ${cpu.interruptsOff ? "off" : "on"}`);

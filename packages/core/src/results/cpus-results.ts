@@ -49,8 +49,11 @@ export interface CpuFact {
   } | null;
   /** "NT_PRSTATUS", "QEMU", "xen"; null when the dump has no registers of this CPU */
   readonly source: string | null;
-  /** "outside": in the kernel's half, but in no code of core or modules (generated code, firmware) */
-  readonly mode: "kernel" | "user" | "outside" | null;
+  /**
+   * "outside": in the kernel's half, but in no code of core or modules (generated code, firmware); "not-started": the kernel
+   * never woke this CPU, and its registers are those of a reset
+   */
+  readonly mode: "kernel" | "user" | "outside" | "not-started" | null;
   readonly interruptsOff: boolean | null;
   /** "0x…" by name: rip, rsp, rflags, rax … */
   readonly registers: Readonly<Record<string, string>>;

@@ -17,7 +17,8 @@ export function nobodyHolds(kernel: Kernel): boolean {
   const { cpus } = kernel.dump;
   if (!registersOfAll(kernel)) return false;
   const text = new TextRanges(kernel);
-  return cpus.every(({ registers: { rip, cs } }) => {
+  return cpus.every(({ started, registers: { rip, cs } }) => {
+    if (started === false) return true;
     if (!text.has(rip)) return (cs & 3) === 3;
     const name = kernel.symbols.nearest(virtualAddress(rip))?.symbol.name.replace(/^_+/, "") ?? "";
     return IDLE.test(name) || DEAD.test(name);
@@ -27,5 +28,5 @@ export function nobodyHolds(kernel: Kernel): boolean {
 /** True when the dump has the registers of every online CPU. */
 export function registersOfAll(kernel: Kernel): boolean {
   const { online } = machineOf(kernel);
-  return kernel.dump.cpus.length > 0 && online.length > 0 && kernel.dump.cpus.length >= online.length;
+  return online.length > 0 && online.every((cpu) => kernel.dump.cpus.some(({ index }) => index === cpu));
 }

@@ -74,7 +74,8 @@ function waitsOf(kernel: Kernel, perCpu: PerCpu): CpuWait[] {
   return new CpuWaits(kernel, words, implementations, queues, perCpu, takers).all();
 }
 
-function modeOf({ registers }: CpuNote, text: TextRanges): "kernel" | "user" | "outside" {
+function modeOf({ registers, started }: CpuNote, text: TextRanges): NonNullable<CpuFact["mode"]> {
+  if (started === false) return "not-started";
   if ((registers.cs & 3) === 3 || registers.rip < 1n << 63n) return "user";
   return text.has(registers.rip) ? "kernel" : "outside";
 }

@@ -62,13 +62,18 @@ function named(general: Record<string, bigint>): CpuRegisters {
   return { rip, rsp, rbp, rflags, general, cs: Number(cs & 0xffffn) };
 }
 
+/** A note of `struct elf_prstatus`: the n-th of them has the index n. */
+export function isPrstatus({ name, type }: ElfNote): boolean {
+  return name === "CORE" && type === NT_PRSTATUS;
+}
+
 /**
  * One CpuNote a CPU: QEMU's notes where there are any (its NT_PRSTATUS says the same with less, and its pr_pid is no
  * PID), else NT_PRSTATUS. A note that cannot be read becomes a line in `problems`; the index goes on counting.
  */
 export function cpuNotes(notes: readonly ElfNote[], problems: string[]): CpuNote[] {
   const qemu = notes.filter((note) => note.name === "QEMU" && note.type === 0);
-  const wanted = qemu.length > 0 ? qemu : notes.filter((note) => note.name === "CORE" && note.type === NT_PRSTATUS);
+  const wanted = qemu.length > 0 ? qemu : notes.filter(isPrstatus);
   const parse = qemu.length > 0 ? parseQemuNote : parsePrstatus;
   const cpus: CpuNote[] = [];
   wanted.forEach((note, index) => {

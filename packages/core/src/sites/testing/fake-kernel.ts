@@ -5,6 +5,7 @@ import { MissingError } from "../../bytes/errors.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { Structures } from "../../kernel/layouts/structures.ts";
 import type { KernelModule } from "../../kernel/modules/modules.ts";
+import type { Dump } from "../../memory/types.ts";
 import { arraySymbolTable } from "../../symbols/array-symbols.ts";
 import type { KernelSymbol, Member, TypeTable } from "../../symbols/types.ts";
 import type { SiteContext } from "../base/context.ts";
@@ -31,8 +32,9 @@ export interface FakeKernel extends Kernel {
   readonly memory: FakeMemory;
 }
 
-const unused = (what: string): never => {
-  throw new Error(`the fake kernel has no ${what}`);
+const NO_DUMP: Dump = {
+  ...{ path: "fake", format: "elf", size: 0, cpus: [], notes: [], segments: [], incomplete: false, problems: [] },
+  physical: { ranges: [], page: () => undefined, read: (_address, into, absent) => absent(0, into.length) },
 };
 
 export function fakeKernel(options: FakeKernelOptions = {}): FakeKernel {
@@ -46,9 +48,7 @@ export function fakeKernel(options: FakeKernelOptions = {}): FakeKernel {
   const find = (name: string): VirtualAddress | undefined => symbols.lookup(name)?.address;
   const bits = new Set(options.features ?? []);
   return {
-    get dump() {
-      return unused("dump");
-    },
+    dump: NO_DUMP,
     memory,
     vmcoreinfo: undefined,
     addressSpace: "fake",
