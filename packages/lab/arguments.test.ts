@@ -48,4 +48,9 @@ describe("parseBootFlags", () => {
   ])("refuses %j", (flags, message) => {
     expect(() => parseBootFlags(flags)).toThrow(message);
   });
+  it("takes a real kdump from a state that panics, and from no other", () => {
+    expect(parseBootFlags({ state: "offline-one,kdump" }).formats).toEqual(["kexec"]);
+    expect(() => parseBootFlags({ state: "kdump", format: "elf" })).toThrow(/--format: kexec is what/);
+    expect(() => parseBootFlags({ format: "elf,kexec" })).toThrow(/--format: kexec is what/);
+  });
 });

@@ -1,7 +1,7 @@
 // Turns what the user typed into dump options, with a message that names the flag when it makes no sense.
 import { type DumpFormat, type DumpOptions, defaultOptions, dumpFormats } from "./dump-types.ts";
 import { LabError } from "./errors.ts";
-import { guestStates, isStateName, type StateName } from "./states.ts";
+import { guestStates, isStateName, panicOf, type StateName } from "./states.ts";
 
 /** The flags of `lab boot`, as the command line parser hands them over. */
 export interface BootFlags {
@@ -27,6 +27,8 @@ export function parseBootFlags(flags: BootFlags): DumpOptions {
     formats: flags.format === undefined ? defaultOptions.formats : words(flags.format).map(dumpFormat),
     snapshots: wholeNumber("--snapshots", flags.snapshots, defaultOptions.snapshots, 1, 100),
   };
+  const panics = panicOf(options.states) !== undefined;
+  if (panics && flags.format === undefined) return parseBootFlags({ ...flags, format: "kexec" });
   // The values stand on QEMU's own command line, where a comma would start another option of the CPU model's.
   if (!/^[A-Za-z0-9_.+-]+(,[+-]?[A-Za-z0-9_.-]+(=\w+)?)*$/.test(options.cpuModel)) {
     throw new LabError(`--cpu "${options.cpuModel}": not a CPU model with features`);
@@ -34,6 +36,9 @@ export function parseBootFlags(flags: BootFlags): DumpOptions {
   if (/[^\x20-\x7e]/.test(options.append)) throw new LabError("--append: a kernel command line is plain ASCII");
   const bad = options.modules.find((name) => !/^[A-Za-z0-9_-]+$/.test(name));
   if (bad !== undefined) throw new LabError(`--modules: "${bad}" is no module name`);
+  if (panics !== options.formats.includes("kexec") || (panics && options.formats.length > 1)) {
+    throw new LabError("--format: kexec is what the states kdump and kdump-nmi make, and they make nothing else");
+  }
   if (options.formats.length === 0) throw new LabError(`--format: name at least one of ${dumpFormats.join(", ")}`);
   return { ...options, states: options.states.length > 0 ? options.states : ["plain"] };
 }

@@ -12,6 +12,7 @@ const packages: Readonly<Record<string, string>> = {
   mke2fs: "e2fsprogs",
   e2fsck: "e2fsprogs",
   debugfs: "e2fsprogs",
+  ldd: "libc-bin",
   xz: "xz-utils",
   zstd: "zstd",
 };

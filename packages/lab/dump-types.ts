@@ -2,8 +2,8 @@
 // matrix's table and tests can name dumps without being able to make them.
 import type { StateName } from "./states.ts";
 
-/** `kdump-plain` is `kdump-zlib`, which QEMU writes flattened, put in order. */
-export const dumpFormats = ["elf", "elf-paging", "kdump-zlib", "kdump-plain"] as const;
+/** `kdump-plain` is `kdump-zlib`, which QEMU writes flattened, put in order; `kexec` is what a crash kernel writes (makedumpfile -l -d 31). */
+export const dumpFormats = ["elf", "elf-paging", "kdump-zlib", "kdump-plain", "kexec"] as const;
 export type DumpFormat = (typeof dumpFormats)[number];
 
 /** The guest and what is done with it. */

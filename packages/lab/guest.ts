@@ -2,7 +2,7 @@
 // the lab begin with "@lab:"; the kernel's own messages run between them.
 import { gzipSync } from "node:zlib";
 import { type CpioEntry, writeCpio } from "./cpio.ts";
-import { guestStates, type StateName } from "./states.ts";
+import { guestStates, panicOf, type StateName } from "./states.ts";
 
 /** A module as the guest loads it: name without ".ko", and its ELF bytes. */
 export interface GuestModule {
@@ -30,16 +30,23 @@ for f in $C/vulnerabilities/*; do say "vulnerability \${f##*/} $(cat $f)"; done
 say "online $(cat $C/online)"
 say "ready $(cut -d' ' -f1 /proc/uptime)"
 ${states.includes("toggle") ? "" : "echo 7 > /proc/sys/kernel/printk"}
+${panicOf(states) ?? ""}
 (while :; do sleep 3600; done) & while :; do sleep 1000; done
 `;
 }
 
-/** The compressed initramfs: busybox, the modules, the init script. */
-export function initramfs(busybox: Uint8Array, modules: readonly GuestModule[], script: string): Uint8Array {
+/** The compressed initramfs: busybox, the modules, the init script, and `more` behind the folders. */
+export function initramfs(
+  busybox: Uint8Array,
+  modules: readonly GuestModule[],
+  script: string,
+  more: readonly CpioEntry[] = [],
+): Uint8Array {
   const folders = ["bin", "proc", "sys", "dev", "mod", "tmp"].map((path) => ({ path, mode: 0o040755 }));
   const entries: CpioEntry[] = [
     ...folders,
     { path: "bin/busybox", mode: 0o100755, data: busybox },
+    ...more,
     ...modules.map(({ name, bytes }) => ({ path: `mod/${name}.ko`, mode: 0o100644, data: bytes })),
     { path: "init", mode: 0o100755, data: Buffer.from(script) },
   ];

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { CRASH_APPEND, CRASH_MEGABYTES, crashDisk, crashFiles, takeCrashDump, WRITTEN } from "./crash-kernel.ts";
 import type { DumpFacts, DumpFile, DumpFormat, DumpOptions } from "./dump-types.ts";
 import { defaultOptions } from "./dump-types.ts";
 import { LabError } from "./errors.ts";
@@ -23,7 +24,7 @@ import { ModuleTree } from "./modules.ts";
 import { ownModules, sourcesDigest } from "./own-modules.ts";
 import { cacheFolder, fillFolder, shortDigest } from "./paths.ts";
 import { Guest, GuestDiedError } from "./qemu.ts";
-import { ownModulesOf } from "./states.ts";
+import { ownModulesOf, panicOf } from "./states.ts";
 
 /** A dump folder of the cache. */
 export interface Dump {
@@ -33,6 +34,7 @@ export interface Dump {
 
 const ATTEMPTS = 4;
 const BOOT_TIMEOUT_SECONDS = 240;
+const CRASH_TIMEOUT_SECONDS = 300;
 const SNAPSHOT_PAUSE_MILLISECONDS = 500;
 
 /** The path of a dump's file of one format (its first, when there are snapshots). @throws LabError if it has none */
@@ -114,9 +116,15 @@ async function bootAndDump(
     options.states,
   );
   const initrd = join(folder, "initrd.gz");
-  writeFileSync(initrd, initramfs(readBusybox(), given, script));
+  const panic = panicOf(options.states);
+  const busybox = readBusybox();
+  writeFileSync(
+    initrd,
+    initramfs(busybox, given, script, panic === undefined ? [] : await crashFiles(tree, vmlinuz, busybox)),
+  );
   for (let attempt = 1; ; attempt++) {
-    const guest = new Guest({ ...options, vmlinuz, initrd, serialLog: join(folder, "serial.log") });
+    const crash = panic === undefined ? {} : crashMachine(options, folder);
+    const guest = new Guest({ ...options, ...crash, vmlinuz, initrd, serialLog: join(folder, "serial.log") });
     try {
       const bootSeconds = await guest.waitFor(/@lab:ready \S+\r?\n/, BOOT_TIMEOUT_SECONDS);
       const report = readGuestReport(guest.serial());
@@ -137,7 +145,10 @@ async function bootAndDump(
         cpusOnline: report.online,
         bootSeconds: Math.round(bootSeconds * 10) / 10,
         attempts: attempt,
-        dumps: await takeDumps(guest, options, folder),
+        dumps:
+          crash.disk === undefined
+            ? await takeDumps(guest, options, folder)
+            : await crashDump(guest, crash.disk, folder),
       };
       writeFileSync(join(folder, "facts.json"), `${JSON.stringify(facts, null, 1)}\n`);
       rmSync(initrd);
@@ -151,6 +162,27 @@ async function bootAndDump(
       await guest.stop();
     }
   }
+}
+
+/** A machine with room for a crash kernel, and a disk that it writes to. */
+function crashMachine(
+  { append, memoryMegabytes }: DumpOptions,
+  folder: string,
+): { append?: string; memoryMegabytes?: number; disk?: string } {
+  return {
+    append: `${CRASH_APPEND} ${append}`.trim(),
+    memoryMegabytes: Math.max(memoryMegabytes, CRASH_MEGABYTES),
+    disk: crashDisk(folder),
+  };
+}
+
+/** Waits for the crash kernel, which the guest's panic starts, and takes what it wrote. */
+async function crashDump(guest: Guest, disk: string, folder: string): Promise<DumpFile[]> {
+  if (/@lab:nmi/.test(guest.serial())) await guest.nmi();
+  const seconds = await guest.waitFor(WRITTEN, CRASH_TIMEOUT_SECONDS);
+  const file = "vmcore.kexec";
+  takeCrashDump(disk, guest.serial(), join(folder, file));
+  return [{ format: "kexec", file, bytes: statSync(join(folder, file)).size, seconds: Math.round(seconds * 10) / 10 }];
 }
 
 /** Writes each format that was asked for, then the further snapshots of the first one. */

@@ -21,6 +21,8 @@ export interface GuestMachine {
   readonly memoryMegabytes: number;
   readonly cpuModel: string;
   readonly append: string;
+  /** A bare disk (/dev/vda), and a guest that panics without ending: its crash kernel goes on. */
+  readonly disk?: string;
   /** Where the serial console's text goes. */
   readonly serialLog: string;
 }
@@ -44,7 +46,7 @@ export class Guest {
 
   constructor(private readonly machine: GuestMachine) {
     rmSync(machine.serialLog, { force: true });
-    const { cpuModel, cpus, memoryMegabytes, vmlinuz, initrd, append, serialLog } = machine;
+    const { cpuModel, cpus, memoryMegabytes, vmlinuz, initrd, append, serialLog, disk } = machine;
     // vmcoreinfo with the guest module qemu_fw_cfg is what puts the VMCOREINFO note into the dump; panic=-1 with
     // -no-reboot makes a guest that panics end at once.
     const args = [
@@ -60,6 +62,7 @@ export class Guest {
       ["-qmp", `unix:${this.socketPath},server=on,wait=off`],
       ["-no-reboot", "-nodefaults"],
       ["-device", "vmcoreinfo"],
+      disk === undefined ? [] : ["-drive", `file=${disk},if=virtio,format=raw,cache=unsafe`],
     ].flat();
     this.child = spawn(QEMU, args, { stdio: ["ignore", "ignore", "pipe"] });
     running.add(this.child);
@@ -99,7 +102,9 @@ export class Guest {
       if (this.startError) throw this.startError;
       if (ended && text === "") throw new LabError(`${QEMU} ended at once: ${lastLines(this.complaint)}`);
       // A CPU that is stuck for a second report (44 s) does not come back.
-      if (ended || /Kernel panic - not syncing|soft lockup[\s\S]*soft lockup/.test(text)) {
+      const dying =
+        this.machine.disk === undefined ? /Kernel panic - not syncing|soft lockup[\s\S]*soft lockup/ : /(?!)/;
+      if (ended || dying.test(text)) {
         throw new GuestDiedError(`the guest died after ${seconds.toFixed(0)} s: ${lastWords(text)}`);
       }
       if (seconds > timeoutSeconds) {
@@ -123,6 +128,12 @@ export class Guest {
     if (statSync(path).size === 0) throw new LabError(`${path}: QEMU wrote nothing`);
     chmodSync(path, 0o644); // QEMU makes it unreadable for all but the owner
     return (Date.now() - start) / 1000;
+  }
+
+  /** Injects a non-maskable interrupt. */
+  async nmi(): Promise<void> {
+    this.qmp ??= await QmpClient.connect(this.socketPath);
+    await this.qmp.execute("inject-nmi", {}, 20);
   }
 
   /** Holds the guest still, so that dumps of several formats show one moment; or lets it run on. */

@@ -10,6 +10,8 @@ export interface GuestState {
   readonly took: RegExp;
   /** Modules of the lab's own (packages/lab/modules) that it loads itself from /mod. */
   readonly own?: readonly string[];
+  /** What makes the guest panic, once it has reported: its crash kernel writes the dump. */
+  readonly panic?: string;
 }
 
 const middle = (name: string) => Array.from({ length: 24 }, (_, i) => `${name}+${i + 5}`).join(" ");
@@ -108,6 +110,11 @@ check hotplug $(cat $C/online) $(cat $C/present)`,
     script: `for c in $C/cpu[1-9]*/online; do echo 0 > $c; done; check offline $(cat $C/online)`,
     took: /^0$/,
   },
+  "offline-one": {
+    about: "CPU 1 taken offline: of the CPUs behind it the numbers are no longer the positions",
+    script: `echo 0 > $C/cpu1/online; check offline-one $(cat $C/online)`,
+    took: /^0,2(-\d+)?$/,
+  },
   online: {
     about: "every CPU brought online (for a boot with maxcpus=1, patched as a uniprocessor)",
     script: `b=$(cat $C/online); for c in $C/cpu[1-9]*/online; do echo 1 > $c; done; check online $b $(cat $C/online) $(cat $C/present)`,
@@ -143,6 +150,29 @@ check unload $(grep -c '^xfs ' /proc/modules) $(grep -c '^floppy ' /proc/modules
     script: lateSwitch("late-switch-hang", "contend=1"),
     took: /^1 4$/,
   },
+  "busy-interrupt": {
+    about: "CPU 1 spins inside a hard interrupt, CPU 2 inside a softirq, for good; takes three CPUs",
+    own: ["busy_interrupt"],
+    script: `taskset -p 1 $$ >/dev/null; insmod /mod/busy_interrupt.ko
+n=0; while [ $n -lt 120 ] && [ "$(cat /sys/module/busy_interrupt/parameters/spinning)" != 2 ]; do sleep 0.5; n=$((n+1)); done
+check busy-interrupt $(cat /sys/module/busy_interrupt/parameters/spinning)`,
+    took: /^2$/,
+  },
+  kdump: {
+    about: "a crash kernel loaded, which writes the dump once the guest has panicked (by SysRq c): a real kdump",
+    script: `kexec -p /boot/vmlinuz --initrd=/boot/crash.gz --append="console=ttyS0 nr_cpus=1 reset_devices no_timer_check"
+check kdump $(cat /sys/kernel/kexec_crash_loaded)`,
+    took: /^1$/,
+    panic: "echo c > /proc/sysrq-trigger",
+  },
+  "kdump-nmi": {
+    about: "the same, and the panic comes by an NMI from outside, on the CPU that takes it first",
+    script: `echo 1 > /proc/sys/kernel/unknown_nmi_panic
+kexec -p /boot/vmlinuz --initrd=/boot/crash.gz --append="console=ttyS0 nr_cpus=1 reset_devices no_timer_check"
+check kdump-nmi $(cat /sys/kernel/kexec_crash_loaded)`,
+    took: /^1$/,
+    panic: "say nmi",
+  },
 } as const satisfies Readonly<Record<string, GuestState>>;
 
 export type StateName = keyof typeof guestStates;
@@ -151,6 +181,11 @@ export type StateName = keyof typeof guestStates;
 export function ownModulesOf(states: readonly StateName[]): string[] {
   const each = states.flatMap((state) => (guestStates[state] as GuestState).own ?? []);
   return [...new Set(each)];
+}
+
+/** What makes a guest in these states panic; undefined when none does. */
+export function panicOf(states: readonly StateName[]): string | undefined {
+  return states.map((state) => (guestStates[state] as GuestState).panic).find((panic) => panic !== undefined);
 }
 
 /** True for the name of a state. */
