@@ -5,7 +5,6 @@ import { MissingError } from "../../bytes/errors.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { Structures } from "../../kernel/layouts/structures.ts";
 import type { KernelModule } from "../../kernel/modules/modules.ts";
-import type { Dump } from "../../memory/types.ts";
 import { arraySymbolTable } from "../../symbols/array-symbols.ts";
 import type { KernelSymbol, Member, TypeTable } from "../../symbols/types.ts";
 import type { SiteContext } from "../base/context.ts";
@@ -32,7 +31,7 @@ export interface FakeKernel extends Kernel {
   readonly memory: FakeMemory;
 }
 
-const NO_DUMP: Dump = {
+const NO_DUMP: Kernel["dump"] = {
   ...{ path: "fake", format: "elf", size: 0, cpus: [], notes: [], segments: [], incomplete: false, problems: [] },
   physical: { ranges: [], page: () => undefined, read: (_address, into, absent) => absent(0, into.length) },
 };
