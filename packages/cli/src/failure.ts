@@ -10,6 +10,7 @@ import {
   TruncatedError,
   UnsupportedError,
 } from "../../core/src/bytes/errors.ts";
+import { jsonText, visibleLine } from "../../core/src/report/visible.ts";
 import type { ErrorResult } from "../../core/src/results/results.ts";
 import { note, print } from "./terminal.ts";
 
@@ -88,10 +89,10 @@ export function fail(error: unknown, json: boolean): void {
   const notes = error instanceof OpenError ? error.problems : [];
   if (json) {
     const result: ErrorResult = { schema: "palimpsest/error/1", error: failure, notes };
-    print(`${JSON.stringify(result, null, 2)}\n`);
+    print(`${jsonText(result)}\n`);
     return;
   }
-  note(`palimpsest: ${failure.message}`);
-  for (const line of notes) note(`  ${line}`);
-  if (failure.advice !== null) note(`  ${failure.advice}`);
+  note(`palimpsest: ${visibleLine(failure.message)}`);
+  for (const line of notes) note(`  ${visibleLine(line)}`);
+  if (failure.advice !== null) note(`  ${visibleLine(failure.advice)}`);
 }

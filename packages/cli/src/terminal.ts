@@ -1,5 +1,6 @@
 // The only place that knows a terminal: colours, progress, where text goes.
 import { ANSI, type Paint, PLAIN } from "../../core/src/report/paint.ts";
+import { visible, visibleLine, visiblePainted } from "../../core/src/report/visible.ts";
 
 export type ColorMode = "auto" | "always" | "never";
 
@@ -21,14 +22,14 @@ export function paintFor(mode: ColorMode | undefined): Paint {
   return process.stdout.isTTY ? ANSI : PLAIN;
 }
 
-/** Writes to stdout. A reader that goes away (`| head`) ends the program quietly. */
+/** Writes to stdout, control characters written out. A reader that goes away (`| head`) ends the program quietly. */
 export function print(text: string): void {
-  process.stdout.write(text);
+  process.stdout.write(visiblePainted(text));
 }
 
 /** A line on stderr. */
 export function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${visible(text)}\n`);
 }
 
 /** Progress on a terminal's stderr, shown only when the work takes more than a second. */
@@ -47,7 +48,7 @@ export class Progress {
     this.shown = Date.now();
     const width = 24;
     const done = Math.round(Math.min(1, Math.max(0, part)) * width);
-    process.stderr.write(`\r\u001b[K${"#".repeat(done)}${"-".repeat(width - done)} ${what}`);
+    process.stderr.write(`\r\u001b[K${"#".repeat(done)}${"-".repeat(width - done)} ${visibleLine(what)}`);
   }
 
   end(): void {

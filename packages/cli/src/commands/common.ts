@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Analysis } from "../../../core/src/analysis/analysis.ts";
 import { UsageError } from "../../../core/src/analysis/refusals.ts";
 import type { Paint } from "../../../core/src/report/paint.ts";
+import { jsonText, visibleValues } from "../../../core/src/report/visible.ts";
 import { openDump } from "../../../node/src/open-dump.ts";
 import { fail } from "../failure.ts";
 import { type GlobalOptions, note, Progress, paintFor, print } from "../terminal.ts";
@@ -70,9 +71,13 @@ export async function withDump(
   }
 }
 
-/** The one place that prints a result: JSON of the object, or the text made from it. */
-export function printResult<T>(options: GlobalOptions, result: T, text: (result: T) => string): void {
-  print(options.json ? `${JSON.stringify(result, null, 2)}\n` : text(result));
+/**
+ * The one place that prints a result: JSON of the object, or the text made from it. No name in it reaches a terminal with
+ * control characters, or begins a line of its own.
+ * @param lines the result's strings may have several lines: the log's messages
+ */
+export function printResult<T>(options: GlobalOptions, result: T, text: (result: T) => string, lines = false): void {
+  print(options.json ? `${jsonText(result)}\n` : text(visibleValues(result, lines)));
 }
 
 const WHOLE = /^\d{1,15}$/;

@@ -34,9 +34,8 @@ async function log(dump: string, command: Command): Promise<void> {
   const options = command.optsWithGlobals<LogOptions>();
   await withDump(dump, options, async ({ analysis, paint }) => {
     const result = await analysis.log({ level: options.level, last: wholeNumber(options.last, 0) });
-    printResult(options, result, (r) =>
-      logText(r, { decode: options.decode ?? false, caller: options.caller ?? false }, paint),
-    );
+    const shown = { decode: options.decode ?? false, caller: options.caller ?? false };
+    printResult(options, result, (r) => logText(r, shown, paint), true);
     if (!options.json) {
       for (const line of result.notes) note(`palimpsest: ${line}`);
       if (result.messages.length === 0) note("palimpsest: no messages");
