@@ -7,7 +7,8 @@ import { nearestName } from "../sites/base/context.ts";
 import type { PatchRegion } from "../sites/base/patch-space.ts";
 import type { SiteDetails, SlotState } from "../sites/base/site.ts";
 import type { ReplayedObject } from "../sites/replay.ts";
-import { CALL, hexBytes, JMP32, rel32Target } from "../x86/encode.ts";
+import { branchAt, branchEnd } from "../x86/branch.ts";
+import { hexBytes, INT3 } from "../x86/encode.ts";
 import { isNops } from "../x86/equivalence.ts";
 import type { MismatchRun } from "./compare.ts";
 import { type SiteHit, SiteIndex } from "./site-index.ts";
@@ -146,23 +147,18 @@ function heldForm(kernel: Kernel, details: SiteDetails, held: Uint8Array, hit: S
   const form = details.forms.find((each) => sameBytes(each.bytes, held));
   if (form !== undefined) return form.name;
   if (!details.callsFunctions) return undefined;
-  // A near call or jump (CS-prefixed, or with padding behind) to the first byte of a function.
-  const index = held[0] === 0x2e ? 1 : 0;
-  if ((held[index] !== CALL && held[index] !== JMP32) || held.length < index + 5) return undefined;
-  if (
-    held.length > index + 5 &&
-    !isNops(held.subarray(index + 5)) &&
-    !held.subarray(index + 5).every((b) => b === 0xcc)
-  ) {
-    return undefined;
-  }
-  const target = rel32Target(held, index + 1, hit.start + index + 5);
+  // A near call or jump (with prefixes, or with padding behind) to the first byte of a function.
+  const branch = branchAt(held);
+  if (branch?.kind !== "call" && branch?.kind !== "jmp") return undefined;
+  const rest = held.subarray(branch.length);
+  if (rest.length > 0 && !isNops(rest) && !rest.every((b) => b === INT3)) return undefined;
+  const target = branchEnd(branch, hit.start);
   if (target < 0 || target >= 2 ** 31) return undefined;
   const symbols = kernel.allSymbols.at(fromKernelOffset(target));
   const symbol = symbols.find((each) => /^[tTwW]$/.test(each.type));
   if (symbol === undefined) return undefined;
   const where = symbol.module === undefined ? symbol.name : `${symbol.name} [${symbol.module}]`;
-  return `${held[index] === CALL ? "CALL" : "JMP"} to ${where}`;
+  return `${branch.kind === "call" ? "CALL" : "JMP"} to ${where}`;
 }
 
 const cut = (bytes: Uint8Array): string =>

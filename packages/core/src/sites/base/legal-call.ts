@@ -3,15 +3,16 @@
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { ftraceRecords } from "../../kernel/records/ftrace-records.ts";
-import { CALL, isJcc32, JMP32, rel32Target } from "../../x86/encode.ts";
+import { branchAt, branchEnd } from "../../x86/branch.ts";
+import { INT3 } from "../../x86/encode.ts";
 
-/** The target of a CALL, JMP or Jcc rel32 that fills the bytes; undefined for anything else. */
+/** The target of a CALL, JMP or Jcc rel32 that fills the bytes, with INT3 behind it at most; undefined for anything else. */
 export function branchTarget(bytes: Uint8Array, at: KernelOffset): KernelOffset | undefined {
-  let index: number;
-  if (bytes.length === 5 && (bytes[0] === CALL || bytes[0] === JMP32)) index = 1;
-  else if (bytes.length === 6 && isJcc32(bytes, 0)) index = 2;
-  else return undefined;
-  const target = rel32Target(bytes, index, at + bytes.length);
+  const branch = branchAt(bytes);
+  if (branch === undefined || (branch.kind !== "call" && branch.kind !== "jmp" && branch.kind !== "jcc"))
+    return undefined;
+  if (bytes.subarray(branch.length).some((byte) => byte !== INT3)) return undefined;
+  const target = branchEnd(branch, at);
   return target >= 0 && target < 2 ** 31 ? target : undefined;
 }
 

@@ -102,7 +102,7 @@ export class SiteArrays {
 
 /** Something about a mechanism that could not be replayed: becomes a finding `unknown.*`. */
 export interface UnknownPart {
-  /** "unknown.table" | "unknown.mechanism" | "unknown.state" */
+  /** "unknown.table" | "unknown.mechanism" | "unknown.state" | "unknown.rule" */
   readonly id: string;
   readonly mechanism: string;
   readonly object: string;

@@ -1,7 +1,8 @@
 // Call depth tracking (X86_FEATURE_CALL_DEPTH, retbleed=stuff; 6.2 and newer): calls in .call_sites are led into the
 // padding in front of their function, where a counting sequence is written (arch/x86/kernel/callthunks.c).
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
-import { branch32, CALL, getI32, putI32, rel32Target } from "../../x86/encode.ts";
+import { branchAt, branchEnd, LONGEST_BRANCH } from "../../x86/branch.ts";
+import { branch32, CALL, getI32, putI32 } from "../../x86/encode.ts";
 import { shapes } from "../../x86/instructions.ts";
 import { altLayout, readAltTable } from "../base/alt-table.ts";
 import { findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "../base/context.ts";
@@ -171,9 +172,10 @@ export const applyCallThunks: Mechanism = (context) => {
     // within_coretext(): init text and the core's replacement text are left alone.
     if (isCore && !counting.isCore(at)) return;
     const region = space.find(at, LENGTH);
-    if (region === undefined || region.intended[at - region.start] !== CALL) return;
-    const dest = rel32Target(region.intended, at - region.start + 1, at + LENGTH);
-    const pad = countingPad(context, dest, id);
+    const call = region && branchAt(region.intended.subarray(at - region.start, at - region.start + LONGEST_BRANCH));
+    if (call?.kind !== "call") return;
+    const pad = countingPad(context, branchEnd(call, at), id);
+    // 5 bytes, whatever prefixes the call had.
     if (pad !== undefined) space.write(at, branch32(CALL, at, pad), id);
   };
   for (const at of places) {
@@ -192,11 +194,12 @@ export const applyCallThunks: Mechanism = (context) => {
     describe: (index) => {
       const at = sites.offsets[index];
       const built = space.readBuilt(at, LENGTH);
+      const call = built && branchAt(built);
       return {
         slot: { name: "X86_FEATURE_CALL_DEPTH", value: "set" },
         reason:
-          built?.[0] === CALL
-            ? `calls of ${nameOf(context, rel32Target(built, 1, at + LENGTH))} are counted in the padding in front of it`
+          call?.kind === "call"
+            ? `calls of ${nameOf(context, branchEnd(call, at))} are counted in the padding in front of it`
             : "no call stands here any more",
         forms: built === undefined ? [] : [{ name: "call left as built: not counted", bytes: built }],
         callsFunctions: true,

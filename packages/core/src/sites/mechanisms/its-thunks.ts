@@ -2,7 +2,7 @@
 // its own, allocated at patch time (its_allocate_thunk(), 6.15 and stable kernels since May 2025). The kernel keeps no
 // lasting list of the core's pages, so the branch found in the dump is followed and its thunk checked by content.
 import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
-import { CALL, JMP32, rel32Target } from "../../x86/encode.ts";
+import { branchAt, branchEnd } from "../../x86/branch.ts";
 import type { SiteContext } from "../base/context.ts";
 import { thunkBranch } from "../base/thunk-branch.ts";
 
@@ -27,14 +27,12 @@ export function itsThunkAt(
   at: KernelOffset,
 ): Uint8Array | undefined {
   const found = context.kernel.memory.tryRead(fromKernelOffset(at), site.length);
-  if (found !== undefined) {
-    const index = site.condition >= 0 ? 2 : found[0] === 0x2e ? 2 : 1;
-    const opcode = found[index - 1];
-    if (site.condition >= 0 || opcode === CALL || opcode === JMP32) {
-      const target = rel32Target(found, index, at + site.length);
-      if (target >= 0 && target < 2 ** 31 && isItsThunk(context, target, site.register)) {
-        return thunkBranch(site, at, target);
-      }
+  const branch = found && branchAt(found);
+  const isBranch = branch?.kind === "call" || branch?.kind === "jmp" || branch?.kind === "jcc";
+  if (branch !== undefined && isBranch && branch.length === site.length) {
+    const target = branchEnd(branch, at);
+    if (target >= 0 && target < 2 ** 31 && isItsThunk(context, target, site.register)) {
+      return thunkBranch(site, at, target);
     }
   }
   const array = context.state.symbol("__x86_indirect_its_thunk_array");

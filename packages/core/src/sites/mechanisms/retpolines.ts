@@ -3,7 +3,8 @@
 // (arch/x86/kernel/alternative.c, since 5.16 and 5.10.133).
 import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { CALL, hexBytes, INT3, isJcc32, JMP32, rel32Target } from "../../x86/encode.ts";
+import { branchAt, branchEnd, LONGEST_BRANCH } from "../../x86/branch.ts";
+import { CALL, hexBytes, INT3, JMP32 } from "../../x86/encode.ts";
 import { fillNops } from "../../x86/nops.ts";
 import { findSiteTable, type Mechanism, nameOf, placesOf, type SiteContext } from "../base/context.ts";
 import { mechanismId } from "../base/mechanisms.ts";
@@ -12,6 +13,7 @@ import { thunkBranch } from "../base/thunk-branch.ts";
 import { itsThunkAt } from "./its-thunks.ts";
 
 const THUNK_SIZE = 32;
+const SHORTEST = 5;
 
 interface RetpolineSite {
   readonly length: number;
@@ -21,28 +23,22 @@ interface RetpolineSite {
   readonly register: number;
 }
 
-/** Decodes the built call or jump; undefined when it is none. */
+/** The bytes of the site's instruction and some behind it, out of one layer of its region. */
+function bytesAt(context: SiteContext, at: KernelOffset, layer: "built" | "intended"): Uint8Array | undefined {
+  const region = context.space.find(at, SHORTEST);
+  const index = at - (region?.start ?? 0);
+  return region?.[layer].subarray(index, index + LONGEST_BRANCH);
+}
+
+/** Decodes the built call or jump; undefined when it is none to a thunk. */
 function decode(bytes: Uint8Array, at: KernelOffset, thunkArray: KernelOffset): RetpolineSite | undefined {
-  let index = 0;
-  if (bytes[0] === 0x2e) index = 1;
-  let length: number;
-  let opcode = bytes[index];
-  let condition = -1;
-  let target: number;
-  if (opcode === CALL || opcode === JMP32) {
-    length = index + 5;
-    target = rel32Target(bytes, index + 1, at + length);
-  } else if (isJcc32(bytes, index)) {
-    length = index + 6;
-    condition = bytes[index + 1] & 0xf;
-    opcode = JMP32;
-    target = rel32Target(bytes, index + 2, at + length);
-  } else {
+  const branch = branchAt(bytes);
+  if (branch === undefined || (branch.kind !== "call" && branch.kind !== "jmp" && branch.kind !== "jcc"))
     return undefined;
-  }
-  const register = (target - thunkArray) / THUNK_SIZE;
+  const register = (branchEnd(branch, at) - thunkArray) / THUNK_SIZE;
   if (!Number.isInteger(register) || register < 0 || register > 15 || register === 4) return undefined;
-  return { length, opcode, condition, register };
+  const opcode = branch.kind === "call" ? CALL : JMP32;
+  return { length: branch.length, opcode, condition: branch.condition, register };
 }
 
 /**
@@ -69,6 +65,26 @@ function emitIndirect(site: RetpolineSite, room: number, modern: boolean): numbe
 const PADDINGS = ["nops", "int3-nops", "prefixes"] as const;
 type Padding = (typeof PADDINGS)[number];
 
+/** patch_retpoline() without thunks; undefined when it does not fit, and the kernel leaves the site alone. */
+function inlinedBytes(
+  context: SiteContext,
+  site: RetpolineSite,
+  lfence: boolean,
+  padding: Padding,
+): Uint8Array | undefined {
+  const bytes: number[] = [];
+  if (site.condition >= 0) bytes.push(0x70 + (site.condition ^ 1), site.length - 2);
+  if (lfence) bytes.push(0x0f, 0xae, 0xe8);
+  bytes.push(...emitIndirect(site, site.length - bytes.length, padding === "prefixes"));
+  if (site.opcode === JMP32 && padding === "int3-nops" && bytes.length < site.length) bytes.push(INT3);
+  if (bytes.length > site.length) return undefined;
+  const out = new Uint8Array(site.length);
+  out.set(bytes);
+  const rest = site.length - bytes.length;
+  if (rest > 0) fillNops(out, bytes.length, rest, context.state.nops);
+  return out;
+}
+
 function indirectBytes(
   context: SiteContext,
   site: RetpolineSite,
@@ -76,19 +92,10 @@ function indirectBytes(
   padding: Padding,
 ): Uint8Array | undefined {
   const { state } = context;
-  const bytes: number[] = [];
-  if (site.condition >= 0) bytes.push(0x70 + (site.condition ^ 1), site.length - 2);
-  if (state.retpolineLfence) bytes.push(0x0f, 0xae, 0xe8);
-  const lastByte = at + bytes.length + 1 + (site.register >> 3);
+  const before = (site.condition >= 0 ? 2 : 0) + (state.retpolineLfence ? 3 : 0);
+  const lastByte = at + before + 1 + (site.register >> 3);
   if (state.itsIndirect && (lastByte & 0x20) === 0) return itsThunkAt(context, site, at);
-  bytes.push(...emitIndirect(site, site.length - bytes.length, padding === "prefixes"));
-  if (site.opcode === JMP32 && padding === "int3-nops" && bytes.length < site.length) bytes.push(INT3);
-  if (bytes.length > site.length) return undefined; // the kernel leaves such a site alone
-  const out = new Uint8Array(site.length);
-  out.set(bytes);
-  const rest = site.length - bytes.length;
-  if (rest > 0) fillNops(out, bytes.length, rest, state.nops);
-  return out;
+  return inlinedBytes(context, site, state.retpolineLfence, padding);
 }
 
 /** emit_call_track_retpoline(): the same branch to the call-depth thunk of the register. */
@@ -123,9 +130,10 @@ export const applyRetpolines: Mechanism = (context) => {
   };
   for (let i = 0; i < places.length; i++) {
     const at = places[i];
-    const built = space.readBuilt(at, 6) ?? space.readBuilt(at, 5);
-    const site = built && decode(built, at, thunkArray);
-    sites.add(at, site?.length ?? (built?.[0] === 0x2e ? 6 : 5));
+    const current = bytesAt(context, at, "intended");
+    const site = current && decode(current, at, thunkArray);
+    sites.add(at, site?.length ?? (current && branchAt(current)?.length) ?? SHORTEST);
+    // FineIBT's paranoid callers have overwritten the call already: apply_retpolines() passes over what leads elsewhere.
     if (site === undefined) continue;
     const bytes = intendedOf(site, at);
     if (bytes !== undefined) space.write(at, bytes, id);
@@ -147,11 +155,11 @@ export const applyRetpolines: Mechanism = (context) => {
           name: `retpoline left as built: ${nameOf(context, thunkArray + site.register * THUNK_SIZE)}`,
           bytes: built,
         });
-        const direct = new Uint8Array(site.length);
-        const branch = emitIndirect(site, site.length, padding === "prefixes");
-        direct.set(branch);
-        if (branch.length < site.length) fillNops(direct, branch.length, site.length - branch.length, state.nops);
-        forms.push({ name: "inlined indirect branch", bytes: direct });
+        for (const lfence of [false, true]) {
+          const bytes = inlinedBytes(context, site, lfence, padding);
+          if (bytes !== undefined)
+            forms.push({ name: `inlined indirect branch${lfence ? " behind LFENCE" : ""}`, bytes });
+        }
       }
       const on = state.retpoline && !state.retpolineLfence;
       return {
@@ -186,17 +194,18 @@ const paddings = new WeakMap<Kernel, Padding>();
  * sites tell: the padding that most of them show. The core, which comes first, speaks for modules.
  */
 function paddingOf(context: SiteContext, places: Iterable<KernelOffset>): Padding {
-  const { state, kernel, space } = context;
+  const { state, kernel } = context;
   const known = paddings.get(kernel);
   if (known !== undefined || state.thunkArray === undefined) return known ?? defaultPadding(context);
   const votes = PADDINGS.map(() => 0);
   let seen = 0;
   for (const at of places) {
-    const built = space.readBuilt(at, 6) ?? space.readBuilt(at, 5);
+    const built = bytesAt(context, at, "built");
     const site = built && decode(built, at, state.thunkArray);
     const found = site && kernel.memory.tryRead(fromKernelOffset(at), site.length);
     if (built === undefined || site === undefined || found === undefined) continue;
-    const forms = PADDINGS.map((padding) => hexBytes(indirectBytes(context, site, at, padding) ?? built));
+    const left = built.subarray(0, site.length);
+    const forms = PADDINGS.map((padding) => hexBytes(indirectBytes(context, site, at, padding) ?? left));
     if (forms.every((form) => form === forms[0])) continue;
     const held = hexBytes(found);
     if (!forms.includes(held)) continue;

@@ -88,6 +88,14 @@ describe("retpolines", () => {
   const call = (register: number) => rel32("e8", TEXT + 5, THUNKS + 32 * register);
   const csCall = rel32("2e e8", TEXT + 6, THUNKS + 32 * 11);
   const jump = rel32("e9", TEXT + 5, THUNKS);
+  const jcc = rel32("0f 84", TEXT + 6, THUNKS + 32 * 11);
+  const jccLow = rel32("0f 84", TEXT + 6, THUNKS);
+  const twoPrefixes = rel32("3e 2e e8", TEXT + 7, THUNKS + 32 * 11);
+  const sixPrefixes = rel32("2e 2e 2e 2e 2e 2e e8", TEXT + 11, THUNKS + 32 * 11);
+  const CALL_THUNKS = 0x1810000;
+  const JUMP_THUNKS = 0x1820000;
+  const arrays = { __x86_indirect_call_thunk_array: CALL_THUNKS, __x86_indirect_jump_thunk_array: JUMP_THUNKS };
+  const counted = { retpoline: true, retpolineLfence: false, callDepth: true };
   const modern = { smp_text_poke_single: 0x1700000 };
   const on = { retpoline: true, retpolineLfence: false };
   const off = { retpoline: false, retpolineLfence: false };
@@ -106,6 +114,16 @@ describe("retpolines", () => {
     ["off, damaged: no vote", jump, off, P6_STYLE, {}, "ff e0 cc 66 90", "ff e0 90 90 90"],
     ["LFENCE", call(0), lfence, P6_STYLE, {}, "0f ae e8 ff d0"],
     ["RSP is no register of a thunk", call(4), off, P6_STYLE, {}, call(4)],
+    ["off, clang's Jcc tail call", jcc, off, X86_STYLE, {}, "75 04 41 ff e3 cc"],
+    ["off, clang's Jcc, 7.x", jcc, off, X86_STYLE, modern, "75 04 41 ff e3 cc"],
+    ["off, Jcc of a low register", jccLow, off, X86_STYLE, {}, "75 04 ff e0 cc 90"],
+    ["LFENCE does not fit behind a Jcc of r11: left", jcc, lfence, X86_STYLE, {}, jcc],
+    ["off, DS and CS prefixes", twoPrefixes, off, X86_STYLE, {}, "41 ff d3 0f 1f 40 00"],
+    ["off, 7.x: NOPs from 5 spare bytes on", sixPrefixes, off, X86_STYLE, modern, "41 ff d3 0f 1f 84 00 00 00 00 00"],
+    ["off, Jcc.d8 is none", "75 fd 41 ff d3 90", off, X86_STYLE, {}, "75 fd 41 ff d3 90"],
+    ["counted, CS prefix", csCall, counted, X86_STYLE, arrays, rel32("2e e8", TEXT + 6, CALL_THUNKS + 32 * 11)],
+    ["counted, Jcc", jcc, counted, X86_STYLE, arrays, rel32("0f 84", TEXT + 6, JUMP_THUNKS + 32 * 11)],
+    ["counted, two prefixes: the kernel leaves it", twoPrefixes, counted, X86_STYLE, arrays, twoPrefixes],
   ])("%s: %s", (_name, built, flags, nops, symbols, bytes, found) => {
     const state = { ...flags, nops };
     const section = ".retpoline_sites";
@@ -127,6 +145,29 @@ describe("return thunks", () => {
     ],
   ])("%s", (_name, state, bytes) => {
     expect(intended({ mechanism: applyReturns, section: ".return_sites", built, state })).toBe(bytes);
+  });
+
+  const prefixed = rel32("2e e9", TEXT + 6, RETURN_THUNK);
+  const two = rel32("3e 2e e9", TEXT + 7, RETURN_THUNK);
+  const jcc = rel32("0f 84", TEXT + 6, RETURN_THUNK);
+  const trampoline = `${built} 0f b9 cc`;
+  it.each([
+    ["clang's CS prefix, not needed", prefixed, { rethunk: false }, "c3 cc cc cc cc cc"],
+    ["clang's CS prefix, another one is in use", prefixed, { rethunk: true, returnThunk: OTHER_THUNK }, `${other} cc`],
+    ["clang's CS prefix, the built one is in use", prefixed, { rethunk: true }, prefixed],
+    ["two prefixes", two, { rethunk: false }, "c3 cc cc cc cc cc cc"],
+    ["a Jcc is none: the kernel warns and leaves it", jcc, { rethunk: false }, jcc],
+    ["a short jump is none", "eb 10 90 90 90", { rethunk: false }, "eb 10 90 90 90"],
+    ["a plain RET is none", "c3 90 90 90 90", { rethunk: true, returnThunk: OTHER_THUNK }, "c3 90 90 90 90"],
+    ["a trampoline of static calls", trampoline, { rethunk: false }, "c3 cc cc cc cc 0f b9 cc"],
+    [
+      "a trampoline that is a RET already",
+      "c3 cc cc cc cc 0f b9 cc",
+      { rethunk: true, returnThunk: OTHER_THUNK },
+      `${other} 0f b9 cc`,
+    ],
+  ])("%s: %s", (_name, site, state, bytes) => {
+    expect(intended({ mechanism: applyReturns, section: ".return_sites", built: site, state })).toBe(bytes);
   });
 
   it("leaves a jump that leads elsewhere: a static call that was updated before", () => {

@@ -72,11 +72,7 @@ class StaticCalls {
     const { context } = this;
     const { state } = context;
     if (tail && isJcc32(built, 0)) {
-      const out = built.slice(0, 6);
-      const target =
-        func ?? (state.rethunk ? state.returnThunk : undefined) ?? state.symbol("__static_call_return") ?? at + 6;
-      putI32(out, 2, target - (at + 6));
-      return out;
+      return this.conditional(at, built, func);
     }
     if (tail) return func === null ? this.nullReturn(at) : branch32(JMP32, at, func);
     if (func === null) return state.nops.atomic5;
@@ -86,6 +82,26 @@ class StaticCalls {
     if (this.warnTrap !== undefined && target === this.warnTrap) return WARN_TRAP;
     if (this.isInlinedUnlock(target)) return NATIVE_UNLOCK;
     return branch32(CALL, at, target);
+  }
+
+  /**
+   * A Jcc, as clang writes conditional tail calls. For NULL it returns: through __static_call_return, since 6.3 and where
+   * it was ported back through a return thunk when the CPU needs one: the one in use, or __x86_return_thunk (6.1.y). Which
+   * one depends on the moment as well (see nullReturn), so of these three the place itself tells.
+   */
+  private conditional(at: KernelOffset, built: Uint8Array, func: KernelOffset | null): Uint8Array {
+    const { state, kernel } = this.context;
+    const jump = (target: KernelOffset): Uint8Array => {
+      const out = built.slice(0, 6);
+      putI32(out, 2, target - (at + 6));
+      return out;
+    };
+    if (func !== null) return jump(func);
+    const plain = state.symbol("__static_call_return");
+    const ways = state.rethunk ? [state.returnThunk, state.builtReturnThunk, plain] : [plain];
+    const forms = ways.filter((target) => target !== undefined).map(jump);
+    const found = kernel.memory.tryRead(fromKernelOffset(at), 6);
+    return forms.find((form) => found?.every((byte, i) => byte === form[i])) ?? forms[0] ?? built.slice(0, 6);
   }
 
   /** A key whose sites hold inlined code as long as its function is the native one. */
