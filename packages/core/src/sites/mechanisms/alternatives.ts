@@ -94,11 +94,25 @@ class Replay {
     else if (this.table.layout === 12) mergeSingleNops(out, length, nops);
     else if (this.table.layout === 13) {
       const pad = this.table.padLength[i];
-      if (pad > 1 && pad <= length && out.subarray(length - pad).every((byte) => byte === 0x90)) {
+      if (pad > 1 && pad <= length && this.improves(this.table.instr[i], out, length, pad)) {
         fillNops(out, length - pad, pad, nops);
       }
     }
     return out;
+  }
+
+  /**
+   * optimize_nops() of 4.1 to 5.12 looks at the first `padlen` bytes of the site, not at its padding: a site that begins
+   * with real instructions keeps its 0x90s. Up to 4.14 (before 612e8e9350fd, which stable kernels took over) it looked at
+   * the first byte only; where the two differ, the place itself tells.
+   */
+  private improves(at: KernelOffset, before: Uint8Array, length: number, pad: number): boolean {
+    if (before[0] !== 0x90) return false;
+    if (before.subarray(0, pad).every((byte) => byte === 0x90)) return true;
+    const padded = before.slice();
+    fillNops(padded, length - pad, pad, this.context.state.nops);
+    const found = this.context.kernel.memory.tryRead(fromKernelOffset(at), length);
+    return found?.every((byte, k) => byte === padded[k]) === true;
   }
 
   /** alt_replace_call(): the direct call to what the pv_ops slot of the built `call *disp(%rip)` holds. */
