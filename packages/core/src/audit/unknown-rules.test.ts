@@ -1,7 +1,7 @@
 // When a mechanism's sites deviate as a whole, that is one finding; when places here and there do, it is none of that.
 import { describe, expect, it } from "vitest";
 import { formatAddress, fromKernelOffset } from "../bytes/brand.ts";
-import type { TextForeign } from "../results/types.ts";
+import type { SiteStale, TextForeign } from "../results/types.ts";
 import { PatchSpace, patchRegion, UNJUDGED } from "../sites/base/patch-space.ts";
 import type { ObjectAudit } from "./object-audit.ts";
 import { leaveOutUnknownRules } from "./unknown-rules.ts";
@@ -9,7 +9,7 @@ import { leaveOutUnknownRules } from "./unknown-rules.ts";
 const TEXT = 0x1000000;
 
 /** An object with so many sites of ftrace, of which so many are foreign; and foreign bytes beside sites. */
-function audited(sites: number, deviating: number, outside = 0, from = TEXT): ObjectAudit {
+function audited(sites: number, deviating: number, outside = 0, from = TEXT, line = false): ObjectAudit {
   const findings: Partial<TextForeign>[] = [];
   for (let i = 0; i < deviating; i++) {
     const address = formatAddress(fromKernelOffset(from + i * 16));
@@ -23,14 +23,21 @@ function audited(sites: number, deviating: number, outside = 0, from = TEXT): Ob
     });
   }
   for (let i = 0; i < outside; i++) {
-    findings.push({ id: "text.foreign", address: formatAddress(fromKernelOffset(from + 8 + i * 16)), length: 1 });
+    findings.push({
+      id: "text.foreign",
+      address: formatAddress(fromKernelOffset(from + (line ? 11 : 6 + (i % 9)) + i * 16)),
+      length: 1,
+    });
   }
   const space = new PatchSpace([patchRegion(".text", from, new Uint8Array(16 * 2000), true)]);
   return {
     name: "vmlinux",
     findings,
     mechanisms: new Map([["ftrace", { sites, bytes: 0, stale: 0 }]]),
-    replayed: { space },
+    replayed: {
+      space,
+      sites: [{ mechanism: "ftrace", offsets: Uint32Array.from({ length: sites }, (_, i) => from + i * 16) }],
+    },
   } as unknown as ObjectAudit;
 }
 
@@ -39,12 +46,12 @@ describe("leaveOutUnknownRules", () => {
     const object = audited(1000, 500);
     expect(leaveOutUnknownRules([object])).toEqual([
       {
-        id: "unknown.state",
+        id: "unknown.rule",
         mechanism: "ftrace",
         object: "vmlinux",
         address: fromKernelOffset(TEXT),
         length: 2000,
-        what: "500 of 1000 sites hold what its known rules do not call for; its tables or records are of an unknown form",
+        what: "500 of 1000 sites hold what its known rules do not call for; its tables, records or compiler are of an unknown form",
       },
     ]);
     expect(object.replayed.space.regions[0].credit.filter((credit) => credit === UNJUDGED)).toHaveLength(2500);
@@ -57,6 +64,29 @@ describe("leaveOutUnknownRules", () => {
     ["nothing is foreign", audited(1000, 0)],
   ])("says nothing when %s", (_what, object) => {
     expect(leaveOutUnknownRules([object])).toEqual([]);
+  });
+
+  it("tells once what lies at one distance from many sites, whatever wrote it", () => {
+    const object = audited(1000, 0, 400, TEXT, true);
+    expect(leaveOutUnknownRules([object])).toMatchObject([
+      {
+        id: "unknown.rule",
+        mechanism: "unknown",
+        length: 400,
+        what: "400 of 1000 places 5 bytes in front of a ftrace site hold what no known rule calls for",
+      },
+    ]);
+    expect(object.replayed.space.regions[0].credit.filter((credit) => credit === UNJUDGED)).toHaveLength(400);
+    expect(leaveOutUnknownRules([audited(1000, 0, 400)])).toEqual([]);
+  });
+
+  it("counts stale sites with the foreign ones, but not those behind one slot", () => {
+    const stale = (object: ObjectAudit, slot?: object): ObjectAudit => ({
+      ...object,
+      findings: object.findings.map((finding) => ({ ...finding, id: "site.stale", slot }) as SiteStale),
+    });
+    expect(leaveOutUnknownRules([stale(audited(1000, 500), { name: "X86_FEATURE_RETHUNK" })])).toHaveLength(1);
+    expect(leaveOutUnknownRules([stale(audited(1000, 500), { name: "pv_ops.lock.x", address: "0x1" })])).toEqual([]);
   });
 
   it("counts the sites of all objects", () => {

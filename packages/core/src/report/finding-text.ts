@@ -35,6 +35,7 @@ export function findingLines(finding: Finding, paint: Paint): string[] {
     case "unknown.table":
     case "unknown.mechanism":
     case "unknown.state":
+    case "unknown.rule":
       return [head, `    covers    ${counted(finding.length, "byte")}`, ...notes];
     case "lock.mixed":
       return [head, ...finding.notes.map((note) => `    ${note}`)];
