@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { type BootFlags, parseBootFlags, wholeNumber } from "./arguments.ts";
+import { addBisectCommand } from "./bisect/command.ts";
 import { run } from "./command.ts";
 import { LabError, UnavailableError } from "./errors.ts";
 import { flavours } from "./flavours.ts";
@@ -143,6 +144,7 @@ program
   });
 
 addXenCommands(program, print, note);
+addBisectCommand(program, print, note);
 
 // Leaving through exit lets the guests that run be ended too (qemu.ts).
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));

@@ -3,11 +3,14 @@
 import { beatsWanted } from "./guest-script.ts";
 import type { XenGuest } from "./types.ts";
 
-/** Seconds that a guest may be still before it counts as hung: before its console's first byte, then after. */
-const STILL_BEFORE_CONSOLE = 240;
+/**
+ * Seconds that a guest may be still before it counts as hung: before its console's first byte, when what it says early to Xen
+ * is all there is to see, then after.
+ */
+const STILL_BEFORE_CONSOLE = 300;
 const STILL_SECONDS = 60;
 export const CREATE_SECONDS = 300;
-export const BOOT_SECONDS = 480;
+export const BOOT_SECONDS = 720;
 export const DUMP_SECONDS = 420;
 
 /** First page frames behind the guest's RAM: `xl dump-core` would ask Xen for each of the million up to 4 GiB. */
@@ -52,12 +55,12 @@ guest() { # NAME VCPUS BEATS HOLES-FROM HOLES-TO
   timeout ${CREATE_SECONDS} xl -v create $d/guest.cfg > $d/create.log 2>&1; rc=$?
   say "$n created $rc $(up)"
   [ $rc = 0 ] || { cp /var/log/xen/*.log $d/ 2>/dev/null; sync; say "$n done"; return; }
-  last=; since=$(up); i=0; outcome=; size=0; beats=0
+  last=; since=$(up); i=0; outcome=; size=0; beats=0; id=$(xl domid $n)
   while [ -z "$outcome" ]; do
     sleep 4; i=$((i+1)); now=$(up)
     size=$(stat -c %s $log 2>/dev/null || echo 0); beats=$(grep -c '@lab:beat' $log 2>/dev/null); said=$(grep -c '@lab:' $log 2>/dev/null)
     progress=$size; limit=${STILL_SECONDS}
-    [ "$size" = 0 ] && limit=${STILL_BEFORE_CONSOLE}
+    [ "$size" = 0 ] && { limit=${STILL_BEFORE_CONSOLE}; progress="x$(xl dmesg 2>/dev/null | grep "(d$id)" | tail -n 1 | tr -dc 0-9)"; }
     [ "\${said:-0}" -gt 0 ] && progress=l$said
     [ "$progress" = "$last" ] || { last=$progress; since=$now; }
     [ $((i%3)) = 0 ] && { state=$(column $n); say "$n tick $((now-start)) $size \${beats:-0} \${state:-gone} $((now-since))"; }
@@ -68,7 +71,7 @@ guest() { # NAME VCPUS BEATS HOLES-FROM HOLES-TO
     [ -z "$outcome" ] && [ $((now-start)) -ge ${BOOT_SECONDS} ] && outcome="slow still-moving"
   done
   say "$n outcome $outcome \${beats:-0} $(up)"
-  xl pause $n; id=$(xl domid $n)
+  xl pause $n
   xl vcpu-list $n > $d/vcpus.txt 2>&1; xl list -l $n > $d/domain.json 2>&1
   v=0; while [ $v -lt $2 ]; do echo "vcpu $v"; timeout 60 xenctx -a $id $v; v=$((v+1)); done > $d/xenctx.txt 2>&1
   cp $log $d/console.txt; xl dmesg > $d/xl-dmesg.txt; cp /var/log/xen/qemu-dm-$n.log $d/ 2>/dev/null; sync
