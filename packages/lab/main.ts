@@ -16,6 +16,7 @@ import { cacheRoot } from "./paths.ts";
 import { runMatrix } from "./run-matrix.ts";
 import { guestStates } from "./states.ts";
 import { addXenCommands } from "./xen/command.ts";
+import { addZooCommands } from "./zoo-command.ts";
 
 interface MatrixFlags {
   readonly only?: string;
@@ -108,6 +109,8 @@ program
     const wrong = results.some(({ outcome }) => outcome === "fail" || outcome === "error");
     if (wrong || missing * 3 > results.length) process.exitCode = 1;
   });
+
+addZooCommands(program, print, note);
 
 program
   .command("list")

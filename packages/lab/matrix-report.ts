@@ -145,8 +145,23 @@ export function totals(results: readonly MatrixResult[]): string {
   ].join(", ");
 }
 
+/** What a document of results says about itself. */
+export interface Heading {
+  readonly title: string;
+  readonly about: string;
+}
+
+const matrixHeading: Heading = {
+  title: "Matrix",
+  about: `Dumps of Debian kernels under QEMU, each diagnosed with \`palimpsest diagnose\`. Made by \`npm run lab -- matrix\`, which
+always takes the newest package of each suite. \`sites\` are entries of the tables of all mechanisms, columns \`patched\` to
+\`absent\` count bytes of code by verdict; \`#2\` and on are further dumps of one guest. A dump passes when nothing at all was
+found in it, since each of these kernels is healthy: but for \`late-switch\`, whose lock slots were changed too late on purpose.
+That must be found there and nothing else, and their bytes are not in the sums.`,
+};
+
 /** The document: totals, then one line a dump. */
-export function renderMatrix(results: readonly MatrixResult[]): string {
+export function renderMatrix(results: readonly MatrixResult[], heading = matrixHeading): string {
   const counts = ["sites", "bytes", ...columnNames.map((name) => (name === "inFlight" ? "in-flight" : name))];
   const columns = ["dump", "kernel", "guest", "mitigations", ...counts, "findings", "faults", "CPU s", "MB", "outcome"];
   const cells = (result: MatrixResult) => {
@@ -173,13 +188,9 @@ export function renderMatrix(results: readonly MatrixResult[]): string {
   });
   const measured = results.flatMap(({ cost }) => (cost ? [cost] : []));
   const most = (pick: (cost: Cost) => number) => Math.max(0, ...measured.map(pick));
-  return `# Matrix
+  return `# ${heading.title}
 
-Dumps of Debian kernels under QEMU, each diagnosed with \`palimpsest diagnose\`. Made by \`npm run lab -- matrix\`, which
-always takes the newest package of each suite. \`sites\` are entries of the tables of all mechanisms, columns \`patched\` to
-\`absent\` count bytes of code by verdict; \`#2\` and on are further dumps of one guest. A dump passes when nothing at all was
-found in it, since each of these kernels is healthy: but for \`late-switch\`, whose lock slots were changed too late on purpose.
-That must be found there and nothing else, and their bytes are not in the sums.
+${heading.about}
 
 **${totals(results)}.** Bytes: ${sums.join(", ")}. At most ${most((c) => c.cpuSeconds).toFixed(2)} s of CPU and
 ${most((c) => c.peakMegabytes).toFixed(0)} MB for one dump.

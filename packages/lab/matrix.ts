@@ -124,13 +124,19 @@ export const matrix: readonly MatrixRow[] = [
   ...single.filter(([of]) => /-/.test(of)).map(([of, what, options]) => row(of, what, options)),
 ];
 
-/** The rows whose names hold `pattern` ("6.1/", "kprobe"; "*" stands for anything, "^" and "$" for the ends). */
+/** True for the names that hold `pattern` ("6.1/", "kprobe"; "*" stands for anything, "^" and "$" for the ends). */
+export function patternTest(pattern: string | undefined): (name: string) => boolean {
+  if (pattern === undefined) return () => true;
+  const source = pattern.replace(/[.+?()[\]{}|\\]/g, "\\$&").replaceAll("*", ".*");
+  const expression = new RegExp(source);
+  return (name) => expression.test(name);
+}
+
+/** The rows whose names hold `pattern`. */
 export function selectRows<Row extends { readonly name: string }>(
   rows: readonly Row[],
   pattern: string | undefined,
 ): Row[] {
-  if (pattern === undefined) return [...rows];
-  const source = pattern.replace(/[.+?()[\]{}|\\]/g, "\\$&").replaceAll("*", ".*");
-  const expression = new RegExp(source);
-  return rows.filter(({ name }) => expression.test(name));
+  const test = patternTest(pattern);
+  return rows.filter(({ name }) => test(name));
 }

@@ -2,9 +2,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { dependencies } from "./beside.ts";
 import { type DumpOptions, defaultOptions } from "./dump-types.ts";
 import { initScript } from "./guest.ts";
-import { dependencies } from "./headers.ts";
 import { dumpKey } from "./make-dump.ts";
 import { checkout } from "./measure.ts";
 import { sourcesDigest } from "./own-modules.ts";

@@ -7,7 +7,7 @@ import type { DumpOptions } from "./dump-types.ts";
 import { LabError, UnavailableError } from "./errors.ts";
 import { scoreFaults } from "./fault-score.ts";
 import { chooseFaults } from "./faults.ts";
-import { fetchKernel } from "./kernels.ts";
+import { fetchKernel, type Kernel } from "./kernels.ts";
 import type { Dump } from "./make-dump.ts";
 import { findDump, makeDump } from "./make-dump.ts";
 import type { MatrixRow } from "./matrix.ts";
@@ -33,6 +33,10 @@ export interface MatrixSettings {
   readonly faults: number;
   /** File of results, one JSON object a line: rows that passed in it are not run again, new results are added. */
   readonly record?: string;
+  /** Brings a row's kernel; the newest package of its flavour without it. */
+  readonly bring?: (row: MatrixRow) => Promise<Kernel>;
+  /** Looks at a file of a dump once more; what is wrong with it, one line each. */
+  readonly further?: (dump: Dump, file: string) => Promise<string[]>;
 }
 
 /** Diagnoses every row. A row that goes wrong becomes a result that says so, and the rest goes on. */
@@ -71,13 +75,13 @@ async function bootedDump<T>(row: string, make: () => Promise<T>): Promise<T> {
 /** One result for each snapshot of the row's dump: usually one. */
 async function runRow(
   row: MatrixRow,
-  { discard, faults }: MatrixSettings,
+  { discard, faults, bring, further }: MatrixSettings,
   note: (line: string) => void,
 ): Promise<MatrixResult[]> {
   const results: MatrixResult[] = [];
   const guest = guestOf(row.options);
   try {
-    const kernel = await fetchKernel(row.flavour, note);
+    const kernel = await (bring ? bring(row) : fetchKernel(row.flavour, note));
     const present = findDump(kernel, row.options);
     const dump = present ?? (await bootedDump(row.name, () => makeDump(kernel, row.options, note)));
     const wanted = dump.facts.dumps.filter(({ format }) => format === row.options.formats[0]);
@@ -85,7 +89,8 @@ async function runRow(
       const name = index === 0 ? row.name : `${row.name}#${index + 1}`;
       const mitigations = mitigationsOf(dump.facts.vulnerabilities);
       const about = { name, release: kernel.release, guest, mitigations };
-      const result = await diagnoseOne(dump, file, about, row.finds);
+      const diagnosed = await diagnoseOne(dump, file, about, row.finds);
+      const result = further ? failedBy(diagnosed, await further(dump, file)) : diagnosed;
       // A place that is stale already cannot be told to be so once more: faults go into dumps that are healthy.
       const count = row.finds.length === 0 ? faults : 0;
       results.push(count > 0 ? await withFaults(dump, file, result, count) : result);
@@ -114,6 +119,13 @@ async function diagnoseOne(
   return judge(about, await palimpsest(["diagnose", join(folder, file), ...arranged], DIAGNOSE_TIMEOUT_SECONDS), finds);
 }
 
+/** A result that does not pass for further reasons; the same without any. */
+function failedBy(result: MatrixResult, reasons: readonly string[]): MatrixResult {
+  if (reasons.length === 0) return result;
+  const outcome = result.outcome === "pass" ? "fail" : result.outcome;
+  return { ...result, outcome, reason: [result.reason, ...reasons].filter((reason) => reason !== "").join("; ") };
+}
+
 /** Audits the dump once more with faults in it. */
 async function withFaults(dump: Dump, file: string, result: MatrixResult, count: number): Promise<MatrixResult> {
   const { folder } = dump;
@@ -124,8 +136,7 @@ async function withFaults(dump: Dump, file: string, result: MatrixResult, count:
   const { places, found, trouble } = scoreFaults(opened, auditDamaged(opened, faults), faults);
   const counted: MatrixResult = { ...result, faults: { places, ...found } };
   if (trouble.length === 0) return counted;
-  const told = `faults: ${trouble.length} wrong: ${trouble.slice(0, 3).join("; ")}`;
-  return { ...counted, outcome: "fail", reason: result.reason === "" ? told : `${result.reason}; ${told}` };
+  return failedBy(counted, [`faults: ${trouble.length} wrong: ${trouble.slice(0, 3).join("; ")}`]);
 }
 
 /** "4 CPUs, max, mitigations=off". */
