@@ -17,9 +17,13 @@ import { BuildTooSlowError, buildFacts, buildKernel, builtKernels, zooFlavour } 
 import { judgeCpus, judgeLocks, judgeLog } from "./zoo-checks.ts";
 import type { BuiltRow } from "./zoo-report.ts";
 
-/** The kernel of a row that cannot be built serves only if the cache holds an older one. */
+/**
+ * A row's kernel, built in at most `limitSeconds` (0: not built at all); an older one of the cache where that cannot be.
+ * @throws UnavailableError when the cache holds none either
+ */
 export async function kernelOf(row: ZooRow, limitSeconds: number, note: (line: string) => void): Promise<Kernel> {
   try {
+    if (limitSeconds === 0) throw new BuildTooSlowError(`${row.name}: not to be built`);
     return await buildKernel(row, note, limitSeconds);
   } catch (error) {
     if (!(error instanceof BuildTooSlowError || error instanceof UnavailableError)) throw error;

@@ -11,7 +11,7 @@ export type ConfigLine = string;
  */
 export const baseConfig: readonly ConfigLine[] = [
   ...["64BIT=y", "EXPERT=y", "PROCESSOR_SELECT=y", "CPU_SUP_AMD=y", "?CPU_SUP_INTEL=n", "SMP=y", "NR_CPUS=64"],
-  ...["PRINTK=y", "PRINTK_TIME=y", "BUG=y", "BASE_FULL=y", "TTY=y", "SERIAL_8250=y", "SERIAL_8250_CONSOLE=y"],
+  ...["PRINTK=y", "PRINTK_TIME=y", "BUG=y", "?BASE_FULL=y", "TTY=y", "SERIAL_8250=y", "SERIAL_8250_CONSOLE=y"],
   ...["BLK_DEV_INITRD=y", "RD_GZIP=y", "BINFMT_ELF=y", "BINFMT_SCRIPT=y", "KERNEL_GZIP=y", "?X86_MPPARSE=y"],
   ...["PROC_FS=y", "PROC_SYSCTL=y", "SYSFS=y", "DEVTMPFS=y", "TMPFS=y", "SHMEM=y"],
   ...["FUTEX=y", "EPOLL=y", "POSIX_TIMERS=y", "MULTIUSER=y", "HIGH_RES_TIMERS=y", "NO_HZ_IDLE=y"],
