@@ -20,6 +20,8 @@ const RESULTS = {
   symbols: "SymbolsResult",
   log: "LogResult",
   cpus: "CpusResult",
+  tasks: "TasksResult",
+  stack: "StackResult",
   read: "ReadResult",
   types: "TypesResult",
   locks: "LocksResult",

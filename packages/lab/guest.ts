@@ -2,7 +2,7 @@
 // the lab begin with "@lab:"; the kernel's own messages run between them.
 import { gzipSync } from "node:zlib";
 import { type CpioEntry, writeCpio } from "./cpio.ts";
-import { guestStates, panicOf, type StateName } from "./states.ts";
+import { type GuestState, guestStates, panicOf, type StateName } from "./states.ts";
 
 /** A module as the guest loads it: name without ".ko", and its ELF bytes. */
 export interface GuestModule {
@@ -30,6 +30,7 @@ for f in $C/vulnerabilities/*; do say "vulnerability \${f##*/} $(cat $f)"; done
 say "online $(cat $C/online)"
 say "ready $(cut -d' ' -f1 /proc/uptime)"
 ${states.includes("toggle") ? "" : "echo 7 > /proc/sys/kernel/printk"}
+${states.map((state) => (guestStates[state] as GuestState).after ?? "").join("\n")}
 ${panicOf(states) ?? ""}
 (while :; do sleep 3600; done) & while :; do sleep 1000; done
 `;

@@ -24,7 +24,7 @@ import { ModuleTree } from "./modules.ts";
 import { ownModules, sourcesDigest } from "./own-modules.ts";
 import { cacheFolder, fillFolder, shortDigest } from "./paths.ts";
 import { Guest, GuestDiedError } from "./qemu.ts";
-import { ownModulesOf, panicOf } from "./states.ts";
+import { type GuestState, guestStates, ownModulesOf, panicOf, type StateName } from "./states.ts";
 
 /** A dump folder of the cache. */
 export interface Dump {
@@ -50,7 +50,8 @@ export function dumpKey(options: DumpOptions): string {
   const words = [...states, `${cpus}cpu`, `${memoryMegabytes}m`, cpuModel, append].join("-");
   const readable = words.replace(/[^A-Za-z0-9.]+/g, "-").replace(/-+$/, "");
   const recipe = JSON.stringify([cpus, memoryMegabytes, cpuModel, append, states, modules, snapshots]);
-  const own = ownModulesOf(states).length > 0 ? sourcesDigest() : "";
+  const modulesOfStates = ownModulesOf(states);
+  const own = modulesOfStates.length > 0 ? sourcesDigest(modulesOfStates) : "";
   return `${readable.slice(0, 80)}-${shortDigest(recipe + initScript(modules, states) + own)}`;
 }
 
@@ -130,6 +131,7 @@ async function bootAndDump(
       const report = readGuestReport(guest.serial());
       const wrong = statesNotTaken(report, options.states);
       if (wrong.length > 0) throw new GuestDiedError(`state did not take: ${wrong.join(", ")}`);
+      await lastAct(guest, options.states);
       const facts: DumpFacts = {
         flavour: kernel.flavour,
         package: kernel.package,
@@ -183,6 +185,17 @@ async function crashDump(guest: Guest, disk: string, folder: string): Promise<Du
   const file = "vmcore.kexec";
   takeCrashDump(disk, guest.serial(), join(folder, file));
   return [{ format: "kexec", file, bytes: statSync(join(folder, file)).size, seconds: Math.round(seconds * 10) / 10 }];
+}
+
+/** Waits for the end of a guest that does not survive its state. */
+async function lastAct(guest: Guest, states: readonly StateName[]): Promise<void> {
+  for (const { until, nmi } of states.map((state): GuestState => guestStates[state])) {
+    if (nmi !== undefined) {
+      await guest.waitFor(nmi, BOOT_TIMEOUT_SECONDS);
+      await guest.nmi();
+    }
+    if (until !== undefined) await guest.waitFor(until, BOOT_TIMEOUT_SECONDS);
+  }
 }
 
 /** Writes each format that was asked for, then the further snapshots of the first one. */

@@ -23,14 +23,19 @@ test("no dependencies at all", () => expect(dependencies("\n")).toEqual([]));
 const ownStates = Object.keys(guestStates).filter((name) => ownModulesOf([name as StateName]).length > 0);
 
 test("states with modules of the lab", () => {
-  expect(ownStates).toEqual(["lock-states", "late-user", "late-switch", "late-switch-hang"]);
+  expect(ownStates.filter((name) => !name.startsWith("hang-"))).toEqual([
+    "lock-states",
+    "late-user",
+    "late-switch",
+    "late-switch-hang",
+  ]);
 });
 
 test.each(ownStates as StateName[])("%s: its modules have sources, and its script loads them", (state) => {
-  const { own = [], script }: GuestState = guestStates[state];
+  const { own = [], script, after = "" }: GuestState = guestStates[state];
   for (const name of own) {
     expect(existsSync(join(checkout, "packages", "lab", "modules", `${name}.c`))).toBe(true);
-    expect(script).toContain(`insmod /mod/${name}.ko`);
+    expect(script + after).toContain(`insmod /mod/${name}.ko`);
   }
   // Not with the package's modules: a state loads them when their time has come.
   expect(initScript(["loop"], [state])).toContain("for m in loop; do");
@@ -38,7 +43,7 @@ test.each(ownStates as StateName[])("%s: its modules have sources, and its scrip
 
 test("a dump's name has a digest of its options; states name their modules, each once", () => {
   const options: DumpOptions = { ...defaultOptions, states: ["late-switch"] };
-  expect(sourcesDigest()).toMatch(/^[0-9a-f]{8}$/);
+  expect(sourcesDigest(["lock_states"])).toMatch(/^[0-9a-f]{8}$/);
   expect(dumpKey(options)).toMatch(/^late-switch-4cpu-192m-max-[0-9a-f]{8}$/);
   expect(ownModulesOf(["plain", "late-switch", "late-switch-hang"])).toEqual(["late_switch", "late_user"]);
   expect(ownModulesOf(["plain"])).toEqual([]);

@@ -1,18 +1,10 @@
 // What a guest does before its memory is taken: each state is a piece of shell for busybox and the words by which
 // the guest shows that the state took. A state that silently did not take would make a dump that proves nothing.
 // BPF programs and livepatches are not among them: busybox cannot load the one, Debian ships no module of the other.
+import { galleryStates } from "./gallery.ts";
+import type { GuestState } from "./state-types.ts";
 
-export interface GuestState {
-  readonly about: string;
-  /** Shell code; `check NAME WORDS` reports, `probe NAME KIND PLACE…` sets a probe, $T is tracefs, $K the probe list. */
-  readonly script: string;
-  /** What the words of its `check` must match. */
-  readonly took: RegExp;
-  /** Modules of the lab's own (packages/lab/modules) that it loads itself from /mod. */
-  readonly own?: readonly string[];
-  /** What makes the guest panic, once it has reported: its crash kernel writes the dump. */
-  readonly panic?: string;
-}
+export type { GuestState };
 
 const middle = (name: string) => Array.from({ length: 24 }, (_, i) => `${name}+${i + 5}`).join(" ");
 
@@ -173,6 +165,7 @@ check kdump-nmi $(cat /sys/kernel/kexec_crash_loaded)`,
     took: /^1$/,
     panic: "say nmi",
   },
+  ...galleryStates,
 } as const satisfies Readonly<Record<string, GuestState>>;
 
 export type StateName = keyof typeof guestStates;

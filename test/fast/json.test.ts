@@ -63,6 +63,8 @@ describe("every command", () => {
     ["symbols", "healthy", ["no_such_symbol"], 2],
     ["log", "healthy", [], 0],
     ["cpus", "healthy", [], 0],
+    ["tasks", "healthy", [], 0],
+    ["stack", "healthy", ["all"], 0],
     ["locks", "healthy", [], 0],
     ["locks", "healthy", ["linux_banner"], 2],
     ["read", "healthy", ["linux_banner"], 0],
@@ -83,6 +85,7 @@ describe("every command", () => {
   test("errors", async () => {
     expectValid("error", (await palimpsest("diagnose", at("nowhere"), "--json")).stdout);
     expectValid("error", (await palimpsest("diagnose", "--json")).stdout);
+    expectValid("error", (await palimpsest("stack", at("healthy", "vmcore"), "no-such-task", "--json")).stdout);
   });
 
   test("has a schema, and each schema is of a result", () => {

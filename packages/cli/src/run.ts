@@ -13,6 +13,7 @@ import { registerProve } from "./commands/prove.ts";
 import { registerRead } from "./commands/read.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerSymbols } from "./commands/symbols.ts";
+import { registerTasks } from "./commands/tasks.ts";
 import { registerTypes } from "./commands/types.ts";
 import { fail } from "./failure.ts";
 import { note, print } from "./terminal.ts";
@@ -24,6 +25,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerSite,
   registerLog,
   registerCpus,
+  registerTasks,
   registerLocks,
   registerProve,
   registerBootOrder,

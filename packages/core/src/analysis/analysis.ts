@@ -20,6 +20,7 @@ import type {
   SiteResult,
   SymbolsResult,
 } from "../results/results.ts";
+import type { StackResult, TasksResult } from "../results/task-results.ts";
 import type { TypesResult } from "../results/types-results.ts";
 import { cpusOf } from "./cpus.ts";
 import { auditOf, diagnosisOf } from "./diagnose.ts";
@@ -32,6 +33,7 @@ import type { ProveChoice } from "./prove-pairs.ts";
 import { type ReadOptions, readOf } from "./read.ts";
 import { disassemblyOf, siteOf } from "./site.ts";
 import { symbolsOf } from "./symbols.ts";
+import { stacksOf, type TaskChoice, tasksOf } from "./task-stacks.ts";
 import { typesOf } from "./types.ts";
 import { TOOL } from "./version.ts";
 
@@ -93,6 +95,16 @@ export class Analysis {
   /** What each CPU was doing. */
   async cpus(): Promise<CpusResult> {
     return cpusOf(this.kernel);
+  }
+
+  /** Every task, or those that a PID, a name with * and ?, or state letters mean. */
+  async tasks(choice: TaskChoice = {}): Promise<TasksResult> {
+    return tasksOf(this.kernel, choice);
+  }
+
+  /** Where tasks stand; those with the same frames are told once. @throws MissingError when no task is meant */
+  async stack(choice: TaskChoice = {}): Promise<StackResult> {
+    return stacksOf(this.kernel, choice);
   }
 
   /** The kernel's log. */

@@ -6,6 +6,9 @@ import { type Place, placeText } from "../symbols/place.ts";
 import { CALL, JMP32, rel32Target } from "../x86/encode.ts";
 import { followsCall, type StackWords, type TextRanges } from "./stack-scan.ts";
 
+/** How a frame was found; "register" is where the CPU stands. */
+export type FrameSource = "register" | "orc" | "frame pointer" | "scan";
+
 export interface Frame {
   /** The instruction the frame stands at: the register for the first one, a return address for the others. */
   readonly address: VirtualAddress;
@@ -16,18 +19,32 @@ export interface Frame {
   readonly start: VirtualAddress;
   /** The CALL before it leads to the frame below; false for an indirect call or one through a tail jump. */
   readonly checked: boolean;
+  readonly how: FrameSource;
   /** where on the stack it lies; undefined for the first frame */
   readonly at?: VirtualAddress;
+  /** the stack that `at` lies on: TASK, IRQ, NMI … where it is known */
+  readonly stack?: string;
 }
 
 /** Words above a frame in which its return address is looked for: the largest frames have 100 or so. */
 const WINDOW = 256;
 
-function functionOf(kernel: Kernel, address: bigint): { place: Place; start: VirtualAddress } | undefined {
+/** The function around an address. */
+export function functionOf(
+  kernel: Kernel,
+  address: bigint,
+): { readonly place: Place; readonly start: VirtualAddress } | undefined {
   const near = kernel.allSymbols.nearest(virtualAddress(address));
   if (near === undefined) return undefined;
   const { name, module } = near.symbol;
   return { place: { symbol: name, offset: near.offset, module: module ?? null }, start: near.symbol.address };
+}
+
+/** The same for a return address, which may lie behind a function's last instruction: that is a call which never returns. */
+export function callerOf(kernel: Kernel, address: bigint): ReturnType<typeof functionOf> {
+  const where = functionOf(kernel, address - 1n);
+  if (where === undefined) return undefined;
+  return { start: where.start, place: { ...where.place, offset: Number(address - where.start) } };
 }
 
 /** Start of the function that the CALL before a return address leads to, through jumps; undefined for indirect calls. */
@@ -58,7 +75,9 @@ export function backtrace(
 ): Frame[] {
   const first = text.has(rip) ? functionOf(kernel, rip) : undefined;
   if (first === undefined) return [];
-  const frames: Frame[] = [{ address: virtualAddress(rip), symbol: placeText(first.place), ...first, checked: true }];
+  const frames: Frame[] = [
+    { address: virtualAddress(rip), symbol: placeText(first.place), ...first, checked: true, how: "register" },
+  ];
   if (stack === undefined) return frames;
   let at = 0;
   while (frames.length < count) {
@@ -75,16 +94,16 @@ export function backtrace(
     const next = found >= 0 ? found : fallback;
     if (next < 0) break;
     const address = virtualAddress(stack.words[next]);
-    // The return address may lie behind a function's last instruction, when that is a call which never returns.
-    const where = functionOf(kernel, address - 1n);
+    const where = callerOf(kernel, address);
     if (where === undefined) break;
-    const place = { ...where.place, offset: Number(address - where.start) };
+    const { place } = where;
     frames.push({
       address,
       symbol: placeText(place),
       place,
       start: where.start,
       checked: found >= 0,
+      how: "scan",
       at: virtualAddress(stack.start + BigInt(next * 8)),
     });
     at = next + 1;

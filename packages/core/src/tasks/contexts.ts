@@ -1,10 +1,11 @@
 // What a CPU was in the middle of, level by level: the registers of the dump, and behind each interrupt the registers that
-// it saved (struct pt_regs) on the stack that it interrupted.
+// it saved (struct pt_regs) on the stack that it interrupted. By the kernel's own tables, or by a scan where it has none.
 import { type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { CpuNote } from "../memory/types.ts";
 import { backtrace, type Frame } from "./backtrace.ts";
-import { readStack, type StackWords, type TextRanges } from "./stack-scan.ts";
+import { followsCall, readStack, type StackWords, type TextRanges } from "./stack-scan.ts";
+import { taskStacks } from "./stacks.ts";
 
 export interface Context {
   readonly rip: VirtualAddress;
@@ -27,15 +28,25 @@ const MAX_LEVELS = 6;
 
 /**
  * All levels of one CPU, innermost first; none when it was in user mode.
- * @param frames at most, of each level
+ * @param limit frames at most, of each level
  */
-export function cpuContexts(
-  kernel: Kernel,
-  text: TextRanges,
-  stackSize: number,
-  note: CpuNote,
-  frames?: number,
-): Context[] {
+export function cpuContexts(kernel: Kernel, text: TextRanges, stackSize: number, note: CpuNote, limit = 12): Context[] {
+  const stacks = taskStacks(kernel);
+  const unwound = stacks.ofCpu(note, limit * MAX_LEVELS);
+  if (unwound === undefined) return scannedContexts(kernel, text, stackSize, note, limit);
+  if (!text.has(note.registers.rip) && unwound.levels.length === 1 && unwound.levels[0].frames.length < 2) return [];
+  return unwound.levels.map(({ rip, sp, registers, rflags, frames }, level) => ({
+    rip,
+    registers,
+    interruptsOff: rflags !== undefined && (rflags & IF) === 0n,
+    frames: frames.slice(0, limit),
+    stack: readStack(kernel, sp, stackSize),
+    level,
+  }));
+}
+
+/** Without tables: a level begins where code of an interrupt's entry saved registers, never where a function keeps some. */
+function scannedContexts(kernel: Kernel, text: TextRanges, stackSize: number, note: CpuNote, limit: number): Context[] {
   const out: Context[] = [];
   const { rip, rsp, rflags, general } = note.registers;
   if (!text.has(rip)) return out;
@@ -45,7 +56,7 @@ export function cpuContexts(
       rip: virtualAddress(at),
       registers,
       interruptsOff: (flags & IF) === 0n,
-      frames: backtrace(kernel, text, at, on, frames),
+      frames: backtrace(kernel, text, at, on, limit),
       stack: on,
       level: out.length,
     });
@@ -54,19 +65,24 @@ export function cpuContexts(
   // A kernel thread's stack begins with registers that no interrupt saved.
   const births = ["kernel_thread_helper", "ret_from_fork", "ret_from_fork_asm"].map((name) => kernel.find(name));
   const seen = new Set<bigint>();
+  const levels = new Set([`${rip}/${rsp}`]);
+  let linked = false;
   for (let hops = 0; stack !== undefined && hops < MAX_LEVELS; hops++) {
     if (seen.has(stack.start)) break;
     seen.add(stack.start);
-    const saved = findSaved(text, stack);
+    const saved = findSaved(kernel, text, stack, linked);
     if (saved !== undefined) {
-      if (births.some((address) => address === saved.rip)) break;
+      if (births.some((address) => address === saved.rip) || levels.has(`${saved.rip}/${saved.rsp}`)) break;
+      levels.add(`${saved.rip}/${saved.rsp}`);
       stack = readStack(kernel, saved.rsp, stackSize);
+      linked = false;
       add(saved.rip, saved.rflags, saved.registers, stack);
       continue;
     }
     // Nothing saved on this stack: an interrupt stack, whose topmost word leads back to the stack below.
     const link = backLink(stack);
     stack = link === undefined ? undefined : readStack(kernel, link, stackSize);
+    linked = true;
   }
   return out;
 }
@@ -78,11 +94,32 @@ interface Saved {
   readonly registers: Record<string, bigint>;
 }
 
-/** The first struct pt_regs of an interrupt from kernel mode: rip, cs, rflags, rsp, ss in a row. */
-function findSaved(text: TextRanges, { words }: StackWords): Saved | undefined {
+/** Words below the hardware's frame among which the call from the entry code is: 15 registers, an error code, a link. */
+const ENTRY_WORDS = 20;
+
+/** Code that is run when an interrupt or exception comes: the entry text, or by name where its ends have no symbols. */
+function isEntryCode(kernel: Kernel, address: bigint): boolean {
+  const start = kernel.find("__entry_text_start");
+  const end = kernel.find("__entry_text_end");
+  if (start !== undefined && end !== undefined && end > start && address >= start && address <= end) return true;
+  const name = kernel.symbols.nearest(virtualAddress(address - 1n))?.symbol.name ?? "";
+  return /^(asm_|ret_from_intr|common_interrupt|apic_timer_interrupt|\w+_interrupt\d*$|error_entry|error_sti|error_exit|paranoid_|nmi$|nmi_|page_fault|general_protection|double_fault|int3$|debug$|xen_\w*callback|irq_entries_start|retint_|async_page_fault|divide_error|invalid_op)/.test(
+    name,
+  );
+}
+
+/**
+ * The first struct pt_regs that entry code saved in kernel mode: rip, cs, rflags, rsp, ss in a row, and the call from
+ * the entry code right below. A copy among a function's locals (crash_kexec() has one) is none.
+ * @param linked the stack was reached from an interrupt stack's link, which entry code wrote
+ */
+function findSaved(kernel: Kernel, text: TextRanges, { words }: StackWords, linked: boolean): Saved | undefined {
   for (let i = 0; i + 4 < words.length; i++) {
     if (words[i + 1] !== KERNEL_CS || (words[i + 4] !== KERNEL_SS && words[i + 4] !== 0n) || !text.has(words[i]))
       continue;
+    const below = Array.from(words.subarray(Math.max(0, i - ENTRY_WORDS), i));
+    const entered = below.some((word) => text.has(word) && isEntryCode(kernel, word) && followsCall(kernel, word));
+    if (!entered && !(linked && i <= ENTRY_WORDS)) continue;
     const rflags = words[i + 2];
     const rsp = words[i + 3];
     // Bit 1 of RFLAGS is always set, the upper half never.

@@ -86,6 +86,9 @@ class FakeMemory {
     );
     return run?.bytes.slice(Number(address - run.start), Number(address - run.start) + length);
   }
+  tryTranslate(): undefined {
+    return undefined;
+  }
   read(address: bigint, length: number): Uint8Array {
     const bytes = this.tryRead(address, length);
     if (bytes === undefined) throw new AddressError(address, "page", "not in the dump");
