@@ -28,6 +28,7 @@ test("states with modules of the lab", () => {
     "late-user",
     "late-switch",
     "late-switch-hang",
+    "busy-interrupt",
   ]);
 });
 
