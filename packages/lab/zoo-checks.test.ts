@@ -43,7 +43,16 @@ const idle = (cpu: number, over: Partial<CpuFact> = {}): CpuFact => ({
 });
 const waiting: Partial<CpuFact> = {
   waits: [
-    { level: 0, kind: "spinlock", implementation: "queued", lock: null, evidence: "rdi", ticket: null, asleep: false },
+    {
+      level: 0,
+      kind: "spinlock",
+      implementation: "queued",
+      lock: null,
+      evidence: "rdi",
+      proved: false,
+      ticket: null,
+      asleep: false,
+    },
   ],
 };
 

@@ -1,16 +1,18 @@
 // Everything about the locks of one kernel that several questions share: who waits, where, and how words are read. Each part is
 // made when it is first asked for.
-import type { KernelOffset } from "../bytes/brand.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { PerCpu } from "../tasks/per-cpu.ts";
 import { TextRanges, threadSize } from "../tasks/stack-scan.ts";
 import { type TaskWalk, walkTasks } from "../tasks/tasks.ts";
 import { Implementations } from "./code/implementation.ts";
 import type { LockSite } from "./code/lock-sites.ts";
-import { takes } from "./types.ts";
-import { type CpuWait, CpuWaits } from "./waits/cpu-waits.ts";
+import { readLockSlots } from "./code/slots.ts";
+import { takersOf } from "./code/takers.ts";
+import { CpuWaits } from "./waits/cpu-waits.ts";
 import { SpinQueues } from "./waits/queue.ts";
-import { type TaskWait, TaskWaits } from "./waits/task-waits.ts";
+import { TaskWaits } from "./waits/task-waits.ts";
+import type { CpuWait, TaskWait, Wait } from "./waits/wait.ts";
+import { WaitFunctions } from "./waits/wait-functions.ts";
 import { LockDecoder } from "./words/lock-forms.ts";
 import { SpinlockWords } from "./words/spinlock-word.ts";
 
@@ -46,10 +48,10 @@ export class LockState {
   /** CPUs that wait for spinlocks and rwlocks. */
   get cpuWaits(): readonly CpuWait[] {
     if (this.spinning === undefined) {
-      const takers = new Set<KernelOffset>();
-      for (const { slot, target } of this.sites) if (takes(slot.role) && target !== undefined) takers.add(target);
       const { kernel, words, implementations, queues, perCpu } = this;
-      this.spinning = new CpuWaits(kernel, words, implementations, queues, perCpu, takers).all();
+      const takers = takersOf(readLockSlots(kernel, implementations), this.sites);
+      const functions = new WaitFunctions(implementations, takers, () => words.family);
+      this.spinning = new CpuWaits(kernel, words, functions, queues, perCpu).all();
     }
     return this.spinning;
   }
@@ -66,5 +68,10 @@ export class LockState {
       this.sleeping = this.tasks.tasks.flatMap((task) => waits.of(task) ?? []);
     }
     return this.sleeping;
+  }
+
+  /** Everybody who waits for a lock. */
+  get waits(): readonly Wait[] {
+    return [...this.cpuWaits, ...this.taskWaits];
   }
 }

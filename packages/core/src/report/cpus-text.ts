@@ -65,6 +65,6 @@ function waitText(wait: CpuLockWait): string {
   const lock = wait.lock === null ? "that nothing tells" : `${symbol}at ${bare(wait.lock.address)}`;
   const ticket = wait.ticket === null ? "" : `, with ticket ${wait.ticket}`;
   const asleep = wait.asleep ? ", asleep in the hypervisor until it is woken" : "";
-  const evidence = wait.lock === null ? "" : `, told by ${wait.evidence}`;
+  const evidence = wait.lock === null ? "" : wait.proved ? `, told by ${wait.evidence}` : `: ${wait.evidence}`;
   return `waits for the ${wait.implementation} ${what} ${lock}${ticket}${asleep}${evidence}`;
 }

@@ -33,9 +33,15 @@ export function locksText(result: LocksResult, paint: Paint): string {
   return `${lines.join("\n").trimEnd()}\n`;
 }
 
-function summary({ locks, looked, findings }: LocksResult): string {
+function summary({ locks, looked, findings, untold, withoutRegisters }: LocksResult): string {
   const of = `of ${grouped(looked)} that code, types and waiters name`;
-  if (locks.length === 0) return `No lock is held, ${of}.`;
+  if (locks.length === 0) {
+    if (untold > 0)
+      return `${counted(untold, "CPU waits", "CPUs wait")} for a lock that nothing tells. None ${of} is held.`;
+    if (withoutRegisters === 0) return `No lock is held, ${of}.`;
+    const whose = withoutRegisters === null ? "of CPUs" : `of ${counted(withoutRegisters, "CPU")}`;
+    return `None ${of} is held; whether a CPU waits is not known without the registers ${whose}.`;
+  }
   const impossible = locks.filter((lock) => lock.state === "impossible").length;
   const clean = impossible === 0 && findings.length === 0 ? "; none is in an impossible state" : "";
   return `${counted(locks.length, "lock is", "locks are")} held or waited for, ${of}${clean}.`;
@@ -81,6 +87,7 @@ function waitingText(waiter: WaitingFact): string {
     waiter.kind ?? "",
     waiter.ticket === undefined ? "" : `ticket ${waiter.ticket}`,
     waiter.node === undefined ? "" : `MCS node ${waiter.node}`,
+    waiter.guess ? "a guess" : "",
   ].filter((part) => part !== "");
   const how = waiter.asleep ? " asleep" : "";
   const at = waiter.at === undefined || waiter.at === "" ? "" : `${how} in ${waiter.at}`;

@@ -31,6 +31,8 @@ export interface CpuLockWait {
   readonly lock: { readonly address: string; readonly symbol: string } | null;
   /** what told the lock: "rdi", "its MCS node" … */
   readonly evidence: string;
+  /** false when the lock is a guess, or not told at all */
+  readonly proved: boolean;
   /** of ticket locks */
   readonly ticket: number | null;
   /** sleeps in the hypervisor until it is woken */

@@ -18,6 +18,8 @@ export interface WaitingFact {
   readonly task?: TaskLockFact;
   /** "reader", "writer" where the lock tells */
   readonly kind?: string;
+  /** true when that it waits for this lock is a guess: a register or a word of its stack holds the address */
+  readonly guess?: boolean;
   /** the ticket it waits with */
   readonly ticket?: number;
   /** which of the CPU's four MCS nodes is in the queue */
@@ -87,6 +89,10 @@ export interface LocksResult {
   readonly locks: readonly LockFact[];
   /** locks whose words were looked at */
   readonly looked: number;
+  /** CPUs that wait for a lock of which nothing proves which one it is, or which cannot be read */
+  readonly untold: number;
+  /** online CPUs whose registers the dump does not have; null when it has none at all, or nobody knows who is online */
+  readonly withoutRegisters: number | null;
   readonly findings: readonly Finding[];
   readonly notChecked: readonly { readonly object: string; readonly reason: string }[];
   readonly notes: readonly string[];

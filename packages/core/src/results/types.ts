@@ -94,7 +94,7 @@ export interface AffectedLock {
   readonly fields: Readonly<Record<string, string | number>>;
   /** True when no release of the kind that reaches it can ever grant it again. */
   readonly stuck: boolean;
-  /** Why it is stuck. */
+  /** Why it is stuck, or why its waiter does not get it now: it missed its wake-up. */
   readonly why?: string;
   /** CPUs that wait for it. */
   readonly waiting: readonly {

@@ -162,7 +162,12 @@ function stepOf(instruction: iced.Instruction, factory: iced.InstructionInfoFact
     flow === iced.FlowControl.Call ||
     flow === iced.FlowControl.ConditionalBranch ||
     flow === iced.FlowControl.UnconditionalBranch;
-  return { next, flow, target: branches ? instruction.nearBranchTarget : 0n, apply: effectOf(instruction, factory) };
+  return {
+    next,
+    flow,
+    target: branches ? instruction.nearBranchTarget : 0n,
+    apply: effectOf(instruction, factory, at),
+  };
 }
 
 const numberOf = (register: iced.Register): number => {
@@ -170,9 +175,15 @@ const numberOf = (register: iced.Register): number => {
   return full >= iced.Register.RAX && full <= iced.Register.R15 ? full - iced.Register.RAX : -1;
 };
 
-function effectOf(instruction: iced.Instruction, factory: iced.InstructionInfoFactory): (state: State) => void {
+function effectOf(
+  instruction: iced.Instruction,
+  factory: iced.InstructionInfoFactory,
+  at: number,
+): (state: State) => void {
   const { flowControl } = instruction;
   if (flowControl === iced.FlowControl.Call || flowControl === iced.FlowControl.IndirectCall) {
+    // The tracer's call, at the entry or behind ENDBR or `push %rbp; mov %rsp,%rbp`, keeps all registers.
+    if (at === 0 || at === 4) return () => {};
     return (state) => {
       for (const register of CLOBBERED) state[register] = undefined;
     };

@@ -10,7 +10,7 @@ import type { LockState } from "../lock-state.ts";
 import type { LockForm } from "../words/lock-forms.ts";
 import type { LockWord } from "../words/types.ts";
 import type { KnownLock } from "./known-locks.ts";
-import { allKnown, factsOf, type LockAnswer, nameMmap, notesOf } from "./lock-list.ts";
+import { allKnown, factsOf, type LockAnswer, nameMmap, notesOf, untoldOf } from "./lock-list.ts";
 
 /**
  * The one lock that was asked for.
@@ -31,7 +31,7 @@ export function askedLock(state: LockState, address: VirtualAddress, chosen: Loc
   const findings = lockStateFindings(state, [lock], []).filter(
     (finding) => finding.id !== "hang.deadlock" || finding.cycle.some((step) => step.lock === lock.address),
   );
-  return { locks: [lock], looked: 1, findings, notes: [...notesOf(state), ...around] };
+  return { locks: [lock], looked: 1, findings, ...untoldOf(state), notes: [...notesOf(state), ...around] };
 }
 
 /** Locks that are known in the variable around an address at which none is. */

@@ -6,8 +6,8 @@ import type { PerCpu } from "../../tasks/per-cpu.ts";
 import { calledLocks } from "../code/called-locks.ts";
 import { type LockKind, OUTER_FIRST } from "../code/lock-kinds.ts";
 import { nameAt } from "../findings/site-facts.ts";
-import type { CpuWait } from "../waits/cpu-waits.ts";
-import type { TaskWait } from "../waits/task-waits.ts";
+import { evidenceText } from "../waits/evidence-text.ts";
+import { type CpuWait, isProved, type TaskWait } from "../waits/wait.ts";
 import { formOfFamily, type LockForm } from "../words/lock-forms.ts";
 import { typedLocks } from "./typed-locks.ts";
 
@@ -16,6 +16,8 @@ export interface KnownLock {
   readonly kind: LockKind;
   /** where it is known better than by the kind: a CPU waits in the function of one implementation */
   readonly form?: LockForm;
+  /** Only a register or a stack that held its address tells of it. */
+  readonly guess?: boolean;
   /** a name that no symbol has: "runqueues.__lock of CPU 2" */
   readonly name?: string;
   /** What proves the kind, in words. */
@@ -29,19 +31,20 @@ export interface Waits {
 
 /** Locks that CPUs or tasks wait for. */
 export function awaitedLocks(waits: Waits): KnownLock[] {
-  const out: KnownLock[] = waits.tasks.map(({ lock, kind, evidence }) => ({
-    address: lock,
-    kind,
-    evidence: () => evidence,
+  const out: KnownLock[] = waits.tasks.map((wait) => ({
+    address: wait.lock,
+    kind: wait.kind,
+    evidence: () => evidenceText(wait),
   }));
   for (const wait of waits.cpus) {
     if (wait.lock === undefined) continue;
     out.push({
       address: wait.lock,
-      kind: wait.kind === "spinlock" ? "raw-spinlock" : "rwlock",
-      form: wait.kind === "spinlock" ? formOfFamily(wait.family) : undefined,
+      kind: wait.kind,
+      form: wait.kind === "raw-spinlock" ? formOfFamily(wait.family) : undefined,
+      ...(isProved(wait.evidence) ? {} : { guess: true }),
       evidence: () =>
-        `CPU ${wait.cpu} waits for it in ${wait.frames[0]?.symbol ?? "a lock function"} (${wait.evidence})`,
+        `CPU ${wait.cpu} waits for it in ${wait.frames[0]?.symbol ?? "a lock function"} (${evidenceText(wait)})`,
     });
   }
   return out;
@@ -77,11 +80,16 @@ export function uniqueLocks(locks: readonly KnownLock[], rt: boolean): KnownLock
     const lock: KnownLock = !rt && each.kind === "spinlock" ? { ...each, kind: "raw-spinlock" } : each;
     const known = lock.kind === "raw-spinlock" ? spinning : sleeping;
     const before = known.get(lock.address);
-    const first = before === undefined || rank(lock) < rank(before) ? lock : before;
+    // A proof comes before any guess, then the outer kind.
+    const guessed = (of: KnownLock): boolean => of.guess ?? false;
+    const better =
+      before === undefined || (guessed(lock) === guessed(before) ? rank(lock) < rank(before) : guessed(before));
+    const first = better ? lock : before;
+    const formOf = (of: KnownLock | undefined): LockForm | undefined => (of?.guess ? undefined : of?.form);
     known.set(lock.address, {
       ...first,
       name: first.name ?? before?.name,
-      form: first.form ?? before?.form ?? lock.form,
+      form: first.form ?? formOf(before) ?? formOf(lock),
     });
   }
   const inner = [...spinning.values()].filter((lock) => lock.form !== undefined || !sleeping.has(lock.address));

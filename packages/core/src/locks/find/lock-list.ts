@@ -1,4 +1,5 @@
 // Which locks of a kernel are in a state worth telling: held, contended, impossible.
+import { formatAddress } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
 import type { LockFact } from "../../results/lock-results.ts";
 import type { Finding } from "../../results/types.ts";
@@ -7,12 +8,19 @@ import { lockStateFindings } from "../findings/impossible.ts";
 import { LockFacts } from "../findings/lock-facts.ts";
 import type { LockSurvey } from "../findings/lock-survey.ts";
 import type { LockState } from "../lock-state.ts";
+import { unknownCpus } from "../waits/cpu-activity.ts";
+import { evidenceText } from "../waits/evidence-text.ts";
+import { isProved } from "../waits/wait.ts";
 import { awaitedLocks, type KnownLock, namedLocks, uniqueLocks } from "./known-locks.ts";
 
 export interface LockAnswer {
   readonly locks: readonly LockFact[];
   readonly looked: number;
   readonly findings: readonly Finding[];
+  /** CPUs that wait for a lock of which nothing proves which one it is, or which cannot be read */
+  readonly untold: number;
+  /** online CPUs whose registers the dump does not have; null when it has none, or nobody knows who is online */
+  readonly withoutRegisters: number | null;
   readonly notes: readonly string[];
 }
 
@@ -41,7 +49,7 @@ export function factsOf(state: LockState): LockFacts {
 export function surveyedLocks(state: LockState, survey: LockSurvey): LockAnswer {
   const { locks, looked } = worthTelling(state, allKnown(state));
   const findings = [...survey.findings, ...lockStateFindings(state, locks, survey.findings)];
-  return { locks, looked, findings, notes: notesOf(state) };
+  return { locks, looked, findings, ...untoldOf(state, locks), notes: notesOf(state) };
 }
 
 /** The same of the locks alone that CPUs or tasks wait for: nothing has to be searched for these. */
@@ -91,12 +99,32 @@ export function nameMmap(state: LockState, lock: LockFact): LockFact {
   }
 }
 
+/** What is not known about who waits. */
+export function untoldOf(
+  state: LockState,
+  locks?: readonly LockFact[],
+): Pick<LockAnswer, "untold" | "withoutRegisters"> {
+  const listed = locks && new Set(locks.map(({ address }) => address));
+  const untold = state.cpuWaits.filter(
+    ({ lock, evidence }) =>
+      lock === undefined || !isProved(evidence) || (listed !== undefined && !listed.has(formatAddress(lock))),
+  );
+  const unknown = unknownCpus(state.kernel);
+  return { untold: untold.length, withoutRegisters: Number.isFinite(unknown) ? unknown : null };
+}
+
 export function notesOf(state: LockState): string[] {
   const notes = [...state.tasks.problems];
+  const unknown = unknownCpus(state.kernel);
   if (state.kernel.dump.cpus.length === 0) notes.push("the dump has no CPU registers: CPUs that wait are not known");
+  else if (unknown > 0) notes.push("the dump has not the registers of every CPU: more CPUs may wait");
   for (const wait of state.cpuWaits) {
-    if (wait.lock !== undefined) continue;
-    notes.push(`CPU ${wait.cpu} waits in ${wait.frames[0]?.symbol ?? "a lock function"}; nothing tells for which lock`);
+    const where = `CPU ${wait.cpu} waits in ${wait.frames[0]?.symbol ?? "a lock function"}`;
+    if (wait.lock === undefined) notes.push(`${where}; nothing tells for which lock`);
+    else if (!isProved(wait.evidence))
+      notes.push(`${where}; nothing proves for which lock: ${formatAddress(wait.lock)} is ${evidenceText(wait)}`);
+    else if (state.kernel.memory.tryRead(wait.lock, 4) === undefined)
+      notes.push(`${where} for the lock at ${formatAddress(wait.lock)}, which is not in the dump`);
   }
   return notes;
 }

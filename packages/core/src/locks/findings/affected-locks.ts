@@ -5,6 +5,7 @@ import {
   fromKernelOffset,
   type KernelOffset,
   toKernelOffset,
+  type VirtualAddress,
   virtualAddress,
 } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
@@ -16,8 +17,12 @@ import type { Implementations } from "../code/implementation.ts";
 import type { LockSite } from "../code/lock-sites.ts";
 import { callOperands } from "../code/operands.ts";
 import { type AuditedObject, type Implementation, type LockFamily, type LockRole, takes } from "../types.ts";
-import type { CpuWait } from "../waits/cpu-waits.ts";
+import { unknownCpus } from "../waits/cpu-activity.ts";
+import { openWaits } from "../waits/lock-waiters.ts";
+import type { CpuWait } from "../waits/wait.ts";
 import type { SpinlockWords } from "../words/spinlock-word.ts";
+import { lostTickets, type TicketWord } from "../words/ticket.ts";
+import type { LockWord } from "../words/types.ts";
 import { nameAt, PLACES } from "./site-facts.ts";
 
 /** Odd sites whose locks are followed, and locks that are told. */
@@ -208,7 +213,7 @@ function lockFact(
       releasedBy: released.code === "inlined code" ? `inlined ${released.name} code` : released.code,
       meaning: word.meaning,
       fields: word.fields,
-      ...stuck(context, word.fields, family, released, waiting),
+      ...stuck(context, address, word, family, released, waiting),
       waiting: waiting.map((wait) => ({
         cpu: wait.cpu,
         task: wait.task === undefined ? "" : `${wait.task.comm} (PID ${wait.task.pid})`,
@@ -226,23 +231,20 @@ function lockFact(
 
 const distinct = (items: readonly string[]): string[] => [...new Set(items)].slice(0, PLACES);
 
-/** Whether nobody can ever be granted the lock again, and why. */
+/** Whether nobody can ever be granted the lock again; why it is not granted now. */
 function stuck(
   context: AffectedContext,
-  fields: AffectedLock["fields"],
+  lock: VirtualAddress,
+  word: LockWord,
   family: LockFamily,
   released: Implementation,
   waiting: readonly CpuWait[],
 ): { stuck: boolean; why?: string } {
   if (family === "ticket") {
-    const { half, step } = context.words.ticketLayout;
-    const head = Number(fields.head);
-    const tail = Number(fields.tail);
-    const outstanding = ((tail - head) & (half === 1 ? 0xff : 0xffff)) / step;
-    // One ticket may belong to a holder; all others must have a CPU that waits with them.
-    const lost = outstanding - 1 - waiting.length;
-    const known = context.kernel.dump.cpus.length > 0;
-    if (released.family === "ticket" || outstanding === 0 || !known || lost <= 0) return { stuck: false };
+    const { head, outstanding } = word as TicketWord;
+    const open = unknownCpus(context.kernel) + openWaits(context.waits, lock);
+    if (released.family === "ticket" || lostTickets(word as TicketWord, waiting.length, open) === 0)
+      return { stuck: false };
     const have =
       waiting.length === 0 ? "no CPU waits" : `${waiting.length} CPU${waiting.length === 1 ? " waits" : "s wait"}`;
     return {
@@ -250,12 +252,12 @@ function stuck(
       why: `${outstanding} tickets are out but ${have}: the others were released by ${released.code}, which does not advance head ${head}`,
     };
   }
+  // A sleeper whose wake-up was missed gets the lock when something wakes it: not stuck for ever.
   const sleeper = waiting.find((wait) => wait.asleep);
-  if (sleeper !== undefined && Number(fields.locked ?? fields.lock ?? 1) === 0) {
-    return {
-      stuck: true,
-      why: `the lock is free, yet CPU ${sleeper.cpu} sleeps until a release wakes it, which was no release that does`,
-    };
-  }
-  return { stuck: false };
+  const { fields } = word;
+  if (sleeper === undefined || Number(fields.locked ?? fields.lock ?? 1) !== 0) return { stuck: false };
+  return {
+    stuck: false,
+    why: `the lock is free, yet CPU ${sleeper.cpu} sleeps: it missed its wake-up, as ${released.code} wakes nobody; the next release that does ends its wait`,
+  };
 }

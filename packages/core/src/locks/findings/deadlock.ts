@@ -1,13 +1,13 @@
 // hang.deadlock: tasks of which each sleeps for a lock that the next one has, in a circle. Waiter lists prove who sleeps for
 // what, owner words prove who has it; a reader's hint or a semaphore's last holder proves nothing and is not followed.
 import { formatAddress, toKernelOffset } from "../../bytes/brand.ts";
-import { PalimpsestError } from "../../bytes/errors.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { DeadlockStep, HangDeadlock } from "../../results/types.ts";
 import { type Task, taskName } from "../../tasks/tasks.ts";
 import type { LockKind } from "../code/lock-kinds.ts";
 import { callersOf } from "../waits/lock-waiters.ts";
-import type { TaskWait } from "../waits/task-waits.ts";
+import { provenOwner } from "../waits/owner.ts";
+import type { TaskWait } from "../waits/wait.ts";
 import type { LockDecoder } from "../words/lock-forms.ts";
 import { symbolOf } from "./lock-facts.ts";
 
@@ -27,7 +27,7 @@ export function deadlocks(kernel: Kernel, decoder: LockDecoder, waits: readonly 
   for (const wait of waits) {
     // A task that was woken is about to take the lock or to try again.
     if (wait.task.state === 0) continue;
-    const owner = provenOwner(decoder, wait);
+    const owner = provenOwner(decoder, wait)?.address;
     if (owner !== undefined) edges.set(formatAddress(wait.task.address), { wait, owner });
   }
   const out: HangDeadlock[] = [];
@@ -46,22 +46,6 @@ export function deadlocks(kernel: Kernel, decoder: LockDecoder, waits: readonly 
     out.push(findingOf(kernel, cycle));
   }
   return out;
-}
-
-/** Who has the lock, where its word proves it: a mutex that is not being handed over, a writer, an rt_mutex. */
-function provenOwner(decoder: LockDecoder, wait: TaskWait): string | undefined {
-  const kinds: readonly LockKind[] = ["mutex", "rwsem", "rt-mutex"];
-  const form = decoder.formOf(wait.kind);
-  if (!kinds.includes(wait.kind) || form === undefined) return undefined;
-  try {
-    const word = decoder.decode(wait.lock, form);
-    // MUTEX_FLAG_PICKUP: the owner is the waiter that it is handed to, and that wakes up now.
-    if (String(word.fields.flags ?? "").includes("pickup") || word.state === "impossible") return undefined;
-    return word.owner !== undefined && word.owner.pid >= 0 ? word.owner.address : undefined;
-  } catch (error) {
-    if (!(error instanceof PalimpsestError)) throw error;
-    return undefined;
-  }
 }
 
 function findingOf(kernel: Kernel, cycle: readonly Edge[]): HangDeadlock {

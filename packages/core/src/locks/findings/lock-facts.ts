@@ -6,12 +6,12 @@ import type { LockFact, WaitingFact } from "../../results/lock-results.ts";
 import type { PerCpu } from "../../tasks/per-cpu.ts";
 import { hexBytes } from "../../x86/encode.ts";
 import type { KnownLock, Waits } from "../find/known-locks.ts";
-import { nobodyHolds, registersOfAll } from "../waits/cpu-activity.ts";
-import { waitersOf } from "../waits/lock-waiters.ts";
+import { nobodyHolds, unknownCpus } from "../waits/cpu-activity.ts";
+import { openWaits, waitersOf } from "../waits/lock-waiters.ts";
 import type { SpinQueues } from "../waits/queue.ts";
 import { type LockDecoder, type LockForm, spins } from "../words/lock-forms.ts";
 import type { QueuedWord } from "../words/qspinlock.ts";
-import type { TicketWord } from "../words/ticket.ts";
+import { lostTickets, type TicketWord } from "../words/ticket.ts";
 import type { LockWord } from "../words/types.ts";
 import { taskFact } from "../words/waiters.ts";
 import { nameAt } from "./site-facts.ts";
@@ -31,7 +31,7 @@ export interface FactContext {
 
 export class LockFacts {
   private idle: boolean | undefined;
-  private complete: boolean | undefined;
+  private unknown: number | undefined;
 
   constructor(private readonly context: FactContext) {}
 
@@ -73,7 +73,7 @@ export class LockFacts {
     const { kernel, queues, waits } = this.context;
     const waiters = waitersOf(lock.address, form, word, waits, queues);
     const problems = [...word.problems];
-    const wrong = this.contradiction(form, word, waiters);
+    const wrong = this.contradiction(lock.address, form, word, waiters);
     if (wrong !== undefined) problems.push(wrong);
     const orphaned = wrong === undefined && spins(form) && word.state === "held" && this.nobodyHolds();
     if (orphaned) problems.push("every CPU is idle or in user mode: whoever took it went on without releasing it");
@@ -86,7 +86,8 @@ export class LockFacts {
     const state = wrong !== undefined ? "impossible" : waiters.length > 0 ? contended(word.state) : word.state;
     // No variable is there and no ticket proves it: a register that held another pointer by then is the likelier reason.
     const unsure =
-      state === "impossible" && spins(form) && symbol === "" && waiters.every(({ ticket }) => ticket === undefined);
+      state === "impossible" &&
+      (lock.guess === true || (spins(form) && symbol === "" && waiters.every(({ ticket }) => ticket === undefined)));
     const meaning =
       wrong !== undefined
         ? `${word.meaning}, but ${wrong}`
@@ -109,21 +110,24 @@ export class LockFacts {
   }
 
   /** What the word says that the CPUs' and queues' own state denies. */
-  private contradiction(form: LockForm, word: LockWord, waiters: readonly WaitingFact[]): string | undefined {
+  private contradiction(
+    lock: VirtualAddress,
+    form: LockForm,
+    word: LockWord,
+    waiters: readonly WaitingFact[],
+  ): string | undefined {
     if (word.state === "impossible") return undefined;
-    if (form === "ticket") return this.lostTickets(word as TicketWord, waiters);
+    if (form === "ticket") return this.ticketsLost(lock, word as TicketWord, waiters);
     return form === "qspinlock" ? this.lostTail(word as QueuedWord) : undefined;
   }
 
   /** Of the tickets that are out one may be the holder's; all others belong to CPUs that wait with them. */
-  private lostTickets({ outstanding }: TicketWord, waiters: readonly WaitingFact[]): string | undefined {
+  private ticketsLost(lock: VirtualAddress, word: TicketWord, waiters: readonly WaitingFact[]): string | undefined {
     const { kernel, waits } = this.context;
-    this.complete ??= registersOfAll(kernel);
-    if (!this.complete || outstanding < 2) return undefined;
+    this.unknown ??= unknownCpus(kernel);
     // A CPU of which it is not known what it waits for may have one of them.
-    const open = waits.cpus.filter((wait) => wait.lock === undefined).length;
-    const lost = outstanding - 1 - waiters.length - open;
-    if (lost <= 0) return undefined;
+    const lost = lostTickets(word, waiters.length, this.unknown + openWaits(waits.cpus, lock));
+    if (lost === 0) return undefined;
     const have =
       waiters.length === 0 ? "no CPU waits" : waiters.length === 1 ? "1 CPU waits" : `${waiters.length} CPUs wait`;
     return `${have} and a holder has one: the others were not released as tickets, and nobody is granted the lock again`;

@@ -192,6 +192,7 @@ function lockNotes(lock: AffectedLock): string[] {
   return [
     `${lock.name} at ${lock.address.slice(2)} holds ${lock.bytes} (${fields}): ${lock.meaning}.`,
     ...(lock.stuck ? [`It can never be granted again: ${lock.why}.`] : []),
+    ...(!lock.stuck && lock.why !== undefined ? [`It is not granted: ${lock.why}.`] : []),
     ...(waiting.length > 0 ? [`${waiting.join("; ")}.`] : []),
     `Taken in ${lock.takenAt.join(", ")}.`,
     `Released in ${lock.releasedAt.join(", ")}.`,

@@ -86,9 +86,6 @@ class FakeMemory {
     );
     return run?.bytes.slice(Number(address - run.start), Number(address - run.start) + length);
   }
-  tryTranslate(): undefined {
-    return undefined;
-  }
   read(address: bigint, length: number): Uint8Array {
     const bytes = this.tryRead(address, length);
     if (bytes === undefined) throw new AddressError(address, "page", "not in the dump");
@@ -100,6 +97,9 @@ class FakeMemory {
       const end = [start + BigInt(bytes.length), address + BigInt(into.length)].reduce((a, b) => (a < b ? a : b));
       if (from < end) into.set(bytes.subarray(Number(from - start), Number(end - start)), Number(from - address));
     }
+  }
+  tryTranslate(address: bigint): { pageSize: number } | undefined {
+    return this.tryRead(address, 1) && { pageSize: 4096 };
   }
   private view(address: bigint, length: number): DataView {
     return new DataView(this.read(address, length).buffer);

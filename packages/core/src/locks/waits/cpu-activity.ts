@@ -27,6 +27,13 @@ export function nobodyHolds(kernel: Kernel): boolean {
 
 /** True when the dump has the registers of every online CPU. */
 export function registersOfAll(kernel: Kernel): boolean {
+  return unknownCpus(kernel) === 0;
+}
+
+/** Online CPUs whose registers the dump does not have; Infinity when it is not known which CPUs are online. */
+export function unknownCpus(kernel: Kernel): number {
   const { online } = machineOf(kernel);
-  return online.length > 0 && online.every((cpu) => kernel.dump.cpus.some(({ index }) => index === cpu));
+  if (online.length === 0 || kernel.dump.cpus.length === 0) return Number.POSITIVE_INFINITY;
+  const known = new Set(kernel.dump.cpus.map(({ index }) => index));
+  return online.filter((cpu) => !known.has(cpu)).length;
 }

@@ -1,5 +1,5 @@
 // What each CPU was doing: its registers, its task, the functions it was in level by level, and the lock it waits for.
-import { formatAddress, type KernelOffset, virtualAddress } from "../../bytes/brand.ts";
+import { formatAddress, virtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { machineOf } from "../../kernel/machine.ts";
 import { describeAddress } from "../../kernel/where.ts";
@@ -7,15 +7,11 @@ import type { CpuNote } from "../../memory/types.ts";
 import type { CpuFact, CpuLockWait } from "../../results/cpus-results.ts";
 import { nameAddress } from "../../symbols/place.ts";
 import { type Context, cpuContexts } from "../../tasks/contexts.ts";
-import { PerCpu } from "../../tasks/per-cpu.ts";
 import { TextRanges, threadSize } from "../../tasks/stack-scan.ts";
 import { currentTask } from "../../tasks/tasks.ts";
-import { Implementations } from "../code/implementation.ts";
-import { readLockSlots } from "../code/slots.ts";
-import { takes } from "../types.ts";
-import { SpinlockWords } from "../words/spinlock-word.ts";
-import { type CpuWait, CpuWaits } from "./cpu-waits.ts";
-import { SpinQueues } from "./queue.ts";
+import { LockState } from "../lock-state.ts";
+import { evidenceText } from "./evidence-text.ts";
+import { type CpuWait, isProved } from "./wait.ts";
 
 /** CPUs that are looked at, and frames of each level. */
 const MAX_CPUS = 1024;
@@ -36,12 +32,12 @@ const SEGMENTS = ["cs", "ss", "ds", "es", "fs", "gs"];
 
 /** Every CPU that is online or that the dump has registers of, by number. */
 export function cpuFacts(kernel: Kernel): CpuFact[] {
-  const perCpu = new PerCpu(kernel);
+  const state = new LockState(kernel);
+  const { perCpu, cpuWaits: waits } = state;
   const { online } = machineOf(kernel);
   const text = new TextRanges(kernel);
   const stackSize = threadSize(kernel);
   const notes = new Map(kernel.dump.cpus.map((note) => [note.index, note]));
-  const waits = waitsOf(kernel, perCpu);
   const numbers = [...new Set([...notes.keys(), ...online])].sort((a, b) => a - b).slice(0, MAX_CPUS);
   return numbers.map((cpu) => {
     const note = notes.get(cpu);
@@ -60,18 +56,6 @@ export function cpuFacts(kernel: Kernel): CpuFact[] {
       waits: waits.filter((wait) => wait.cpu === cpu).map((wait) => waitFact(kernel, wait)),
     };
   });
-}
-
-function waitsOf(kernel: Kernel, perCpu: PerCpu): CpuWait[] {
-  const implementations = new Implementations(kernel);
-  const takers = new Set<KernelOffset>();
-  for (const { role, target } of readLockSlots(kernel, implementations)) {
-    if (takes(role) && target !== undefined) takers.add(target);
-  }
-  const cpus = Array.from({ length: Math.min(perCpu.possible, MAX_CPUS) }, (_, cpu) => cpu);
-  const words = new SpinlockWords(kernel, implementations);
-  const queues = new SpinQueues(kernel, perCpu, cpus);
-  return new CpuWaits(kernel, words, implementations, queues, perCpu, takers).all();
 }
 
 function modeOf({ registers, started }: CpuNote, text: TextRanges): NonNullable<CpuFact["mode"]> {
@@ -109,13 +93,14 @@ function levelOf({ level, rip, interruptsOff, registers, frames }: Context): Cpu
 }
 
 function waitFact(kernel: Kernel, wait: CpuWait): CpuLockWait {
-  const { level, kind, family, lock, evidence, ticket, asleep } = wait;
+  const { level, kind, mode, family, lock, evidence, ticket, asleep } = wait;
   return {
     level,
-    kind,
+    kind: kind === "raw-spinlock" ? "spinlock" : mode === "reader" ? "read" : "write",
     implementation: family,
     lock: lock === undefined ? null : { address: formatAddress(lock), symbol: lockName(kernel, lock) },
-    evidence,
+    evidence: evidenceText(wait),
+    proved: isProved(evidence),
     ticket: ticket ?? null,
     asleep,
   };

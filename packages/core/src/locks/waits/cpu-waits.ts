@@ -1,12 +1,7 @@
-// CPUs that wait for a spinlock or rwlock: which function of a lock they are in, and which lock it is, by the registers that
-// hold the function's argument there, else by what points to a lock word that names this CPU.
-import {
-  formatAddress,
-  type KernelOffset,
-  toKernelOffset,
-  type VirtualAddress,
-  virtualAddress,
-} from "../../bytes/brand.ts";
+// CPUs that wait for a spinlock or rwlock: which function of a lock they are in, and which lock it is. The register that holds
+// the function's argument where the CPU stands is certain, whatever the lock's word holds; so is the constant that the caller
+// handed over, and a word whose queue leads to this CPU's own node. What another register or the stack holds is a guess.
+import { type VirtualAddress, virtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { Frame } from "../../tasks/backtrace.ts";
 import { type Context, cpuContexts } from "../../tasks/contexts.ts";
@@ -14,36 +9,13 @@ import type { PerCpu } from "../../tasks/per-cpu.ts";
 import { TextRanges, threadSize } from "../../tasks/stack-scan.ts";
 import { currentTask, type Task } from "../../tasks/tasks.ts";
 import { functionBytes } from "../code/function-bytes.ts";
-import type { Implementations } from "../code/implementation.ts";
-import { argumentRegisters, callOperands } from "../code/operands.ts";
-import type { LockFamily } from "../types.ts";
+import { argumentRegisters, type CallOperand, callOperands } from "../code/operands.ts";
+import { decodeQspinlock } from "../words/qspinlock.ts";
 import type { SpinlockWords } from "../words/spinlock-word.ts";
 import { isOutstanding, type TicketWord } from "../words/ticket.ts";
 import type { SpinQueues } from "./queue.ts";
-
-export interface CpuWait {
-  readonly cpu: number;
-  readonly task: Task | undefined;
-  /** 0: what the CPU executes; more: what an interrupt interrupted */
-  readonly level: number;
-  readonly kind: "spinlock" | "read" | "write";
-  readonly family: LockFamily;
-  /** undefined when nothing tells which lock it is */
-  readonly lock: VirtualAddress | undefined;
-  /** What told the lock: "rdi", "the call in foo+0x12", "its MCS node". */
-  readonly evidence: string;
-  /** The ticket that it waits with. */
-  readonly ticket: number | undefined;
-  readonly interruptsOff: boolean;
-  /** Sleeps until a kick instead of spinning. */
-  readonly asleep: boolean;
-  readonly frames: readonly Frame[];
-}
-
-interface WaitFunction {
-  readonly kind: CpuWait["kind"];
-  readonly family: LockFamily;
-}
+import type { CpuWait, WaitEvidence } from "./wait.ts";
+import type { WaitFunction, WaitFunctions } from "./wait-functions.ts";
 
 /** Frames from the innermost in which a lock function is looked for: wait, slow path, lock function. */
 const DEPTH = 4;
@@ -51,25 +23,25 @@ const CALLEE_SAVED = ["rbx", "rbp", "r12", "r13", "r14", "r15"];
 const GENERAL = ["rdi", ...CALLEE_SAVED, "rsi", "rax", "rcx", "rdx", "r8", "r9", "r10", "r11"];
 /** Words of the stack that are tried as a lock's address. */
 const STACK_WORDS = 48;
+/** struct qrwlock {cnts; wait_lock} (include/asm-generic/qrwlock_types.h, since 3.16) */
+const WAIT_LOCK = 4;
 
-const bareName = (symbol: string): string =>
-  symbol
-    .replace(/ \[.*$/, "")
-    .replace(/\+0x[0-9a-f]+$/, "")
-    .replace(/\.(part|constprop|isra|cold).*$/, "");
+interface Told {
+  readonly lock: VirtualAddress | undefined;
+  readonly evidence: WaitEvidence;
+  readonly ticket?: number;
+}
 
 export class CpuWaits {
   private readonly text: TextRanges;
   private readonly stackSize: number;
 
-  /** @param takers functions that slots or sites use to take spinlocks, beyond those known by name */
   constructor(
     private readonly kernel: Kernel,
     private readonly words: SpinlockWords,
-    private readonly implementations: Implementations,
+    private readonly functions: WaitFunctions,
     private readonly queues: SpinQueues,
     private readonly perCpu: PerCpu,
-    private readonly takers: ReadonlySet<KernelOffset>,
   ) {
     this.text = new TextRanges(kernel);
     this.stackSize = threadSize(kernel);
@@ -91,115 +63,117 @@ export class CpuWaits {
     return out;
   }
 
-  private waitOf(context: Context, cpu: number): Omit<CpuWait, "task"> | undefined {
+  /** The wait that one level of a CPU is in, without its task; undefined when it is in no lock function. */
+  waitOf(context: Context, cpu: number): Omit<CpuWait, "task"> | undefined {
     const { frames } = context;
+    const { functions } = this;
+    let inner: WaitFunction | undefined;
     let found: WaitFunction | undefined;
     let at = -1;
     for (let i = 0; i < Math.min(DEPTH, frames.length); i++) {
       // Between a sleeping function and the lock function lies an indirect call at most.
-      if (i > 0 && !frames[i].checked && !(i === 1 && this.sleeps(frames[0]))) break;
-      const each = this.waitFunction(frames[i], i === 0);
+      if (i > 0 && !frames[i].checked && !(i === 1 && functions.sleeps(frames[0]))) break;
+      const each = functions.of(frames[i], i === 0);
       if (each === undefined) {
         if (found !== undefined) break;
         continue;
       }
-      if (found === undefined) at = i;
+      if (inner === undefined) {
+        inner = each;
+        at = i;
+      }
       found = each;
       if (each.kind !== "spinlock") break;
     }
-    if (found === undefined) return undefined;
-    const outer =
-      found.kind !== "spinlock" &&
-      bareName(frames[at].symbol) !== undefined &&
-      this.waitFunction(frames[at], at === 0)?.kind === "spinlock";
-    const inner = outer ? (this.waitFunction(frames[at], at === 0) ?? found) : found;
-    const place = this.lockOf(context, at, inner, cpu);
-    // Those that cannot take a qrwlock at once queue on its wait_lock, 4 bytes behind.
-    const lock = outer && place.lock !== undefined ? virtualAddress(place.lock - 4n) : place.lock;
+    if (found === undefined || inner === undefined) return undefined;
+    const told = this.lockOf(context, at, inner, cpu);
+    // Those that cannot take a qrwlock at once queue on the spinlock inside of it.
+    const queued = found.kind !== "spinlock" && inner.kind === "spinlock";
+    const inside = this.kernel.structures.find("struct qrwlock", "wait_lock")?.offset ?? WAIT_LOCK;
     return {
+      who: "cpu",
       cpu,
       level: context.level,
-      kind: found.kind,
+      kind: found.kind === "spinlock" ? "raw-spinlock" : "rwlock",
+      mode: found.kind === "spinlock" ? undefined : found.kind,
       family: inner.family,
-      lock,
-      evidence: place.evidence,
-      ticket: place.ticket,
+      lock: queued && told.lock !== undefined ? virtualAddress(told.lock - BigInt(inside)) : told.lock,
+      evidence: told.evidence,
+      ticket: told.ticket,
       interruptsOff: context.interruptsOff,
-      asleep: at > 0 && this.sleeps(frames[0]),
+      asleep: at > 0 && functions.sleeps(frames[0]),
       frames,
     };
   }
 
-  /** A function that puts a waiter to sleep: a wait slot's, or one of theirs. */
-  private sleeps(frame: Frame): boolean {
-    return (
-      /^(kvm_wait|xen_qlock_wait|xen_poll_irq|hv_qlock_wait|pv_wait|native_safe_halt|native_halt)/.test(
-        bareName(frame.symbol),
-      ) ||
-      frame.symbol.includes("sleep") ||
-      frame.symbol.includes("wait")
-    );
-  }
-
-  private waitFunction(frame: Frame, innermost: boolean): WaitFunction | undefined {
-    const name = bareName(frame.symbol);
-    if (/^queued_read_lock_slowpath$|^__read_lock_failed$/.test(name)) return { kind: "read", family: "queued" };
-    if (/^queued_write_lock_slowpath$|^__write_lock_failed$/.test(name)) return { kind: "write", family: "queued" };
-    if (/^_*ticket_spin_lock$/.test(name)) return { kind: "spinlock", family: "ticket" };
-    if (/^(native_)?queued_spin_lock_slowpath$/.test(name)) return { kind: "spinlock", family: "queued" };
-    if (/^__pv_queued_spin_lock_slowpath$/.test(name)) return { kind: "spinlock", family: "pv-queued" };
-    if (/^xen_spin_lock(_slow|_flags)?$/.test(name)) return { kind: "spinlock", family: "byte" };
-    // Ticket locks of 3.12 and newer are inlined into the out-of-line functions.
-    if (innermost && /^_raw_spin_lock(_bh|_irq|_irqsave)?$/.test(name) && this.words.family === "ticket") {
-      return { kind: "spinlock", family: "ticket" };
-    }
-    const offset = toKernelOffset(frame.start);
-    if (offset === undefined || !this.takers.has(offset)) return undefined;
-    return { kind: "spinlock", family: this.implementations.of(offset, "lock").family };
-  }
-
-  private lockOf(
-    context: Context,
-    at: number,
-    wait: WaitFunction,
-    cpu: number,
-  ): { lock: VirtualAddress | undefined; evidence: string; ticket: number | undefined } {
-    const tried = new Map<bigint, string>();
-    const add = (value: bigint | undefined, evidence: string): void => {
-      if (value !== undefined && this.plausible(value) && !tried.has(value)) tried.set(value, evidence);
-    };
-    // The register that holds the argument of the function in which the CPU stands is certain.
-    const exact = at === 0 ? this.heldArgument(context, context.frames[0]) : undefined;
-    if (exact !== undefined) add(exact.value, exact.register);
-    for (let i = at + 1; i <= at + 2 && i < context.frames.length; i++) {
-      if (!context.frames[i].checked) break;
-      const operand = this.operandOf(context.frames[i]);
-      if (operand !== undefined) {
-        add(operand, `the call in ${context.frames[i].symbol}`);
-        break;
-      }
-    }
-    for (const name of GENERAL) add(context.registers[name], name);
-    for (let i = 0; i < Math.min(STACK_WORDS, context.stack?.words.length ?? 0); i++) {
-      add(context.stack?.words[i], "its stack");
-    }
-    for (const [value, evidence] of tried) {
-      const told = this.fits(virtualAddress(value), wait, cpu, context);
-      if (told === undefined) continue;
+  private lockOf(context: Context, at: number, wait: WaitFunction, cpu: number): Told {
+    const held = at === 0 ? this.heldArgument(context, context.frames[0]) : undefined;
+    if (held !== undefined) {
+      const lock = virtualAddress(held.value);
       return {
-        lock: virtualAddress(value),
-        evidence: told.by === undefined ? evidence : `${evidence}, ${told.by}`,
-        ticket: told.ticket,
+        lock,
+        evidence: { by: "register", register: held.register },
+        ticket: this.ticketFor(lock, wait, context),
       };
     }
-    const first = exact ?? undefined;
-    if (first !== undefined && this.plausible(first.value)) {
-      return { lock: virtualAddress(first.value), evidence: first.register, ticket: undefined };
+    const handed = this.handedOver(context.frames, at);
+    if (handed !== undefined) {
+      const { lock } = handed;
+      return {
+        lock,
+        evidence: { by: "frame", caller: handed.caller.place },
+        ticket: this.ticketFor(lock, wait, context),
+      };
     }
-    const [operand] = [...tried].filter(([, evidence]) => evidence.startsWith("the call"));
-    return operand === undefined
-      ? { lock: undefined, evidence: "nothing tells the lock", ticket: undefined }
-      : { lock: virtualAddress(operand[0]), evidence: operand[1], ticket: undefined };
+    return this.searched(context, wait, cpu);
+  }
+
+  /** The argument of the function in which the CPU stands, where a register still has it. */
+  private heldArgument(context: Context, frame: Frame): { value: bigint; register: string } | undefined {
+    const bytes = this.functionBytes(frame.start);
+    if (bytes === undefined) return undefined;
+    for (const register of argumentRegisters(bytes, frame.start, frame.address)) {
+      const value = context.registers[register];
+      if (value !== undefined && this.plausible(value)) return { value, register };
+    }
+    return undefined;
+  }
+
+  /** A constant that a caller handed over, through functions that hand on their own argument, or a member of it. */
+  private handedOver(frames: readonly Frame[], at: number): { lock: VirtualAddress; caller: Frame } | undefined {
+    let member = 0;
+    for (let i = at + 1; i < frames.length && frames[i].checked; i++) {
+      const operand = this.operandOf(frames[i]);
+      if (operand?.fromArgument !== undefined) member += operand.fromArgument;
+      else {
+        const value = operand?.rdi === undefined ? undefined : operand.rdi + BigInt(member);
+        return value === undefined || !this.plausible(value)
+          ? undefined
+          : { lock: virtualAddress(value), caller: frames[i] };
+      }
+    }
+    return undefined;
+  }
+
+  /** Registers and words of the stack that lead to a word which says that this CPU waits: its queue's proof before any guess. */
+  private searched(context: Context, wait: WaitFunction, cpu: number): Told {
+    const tried = new Map<bigint, string>();
+    const add = (value: bigint | undefined, from: string): void => {
+      if (value !== undefined && this.plausible(value) && !tried.has(value)) tried.set(value, from);
+    };
+    for (const name of GENERAL) add(context.registers[name], name);
+    for (const word of context.stack?.words.subarray(0, STACK_WORDS) ?? []) add(word, "its stack");
+    let guess: Told | undefined;
+    for (const [value, from] of tried) {
+      const lock = virtualAddress(value);
+      const node = this.nodeIn(lock, wait, cpu);
+      if (node !== undefined) return { lock, evidence: { by: "queue", from, node } };
+      if (guess !== undefined) continue;
+      const ticket = this.ticketFor(lock, wait, context);
+      if (ticket !== undefined) guess = { lock, evidence: { by: "guess", from, fits: "ticket" }, ticket };
+      else if (this.isPending(lock, wait, cpu)) guess = { lock, evidence: { by: "guess", from, fits: "pending" } };
+    }
+    return guess ?? { lock: undefined, evidence: { by: "nothing" } };
   }
 
   private plausible(value: bigint): boolean {
@@ -211,53 +185,39 @@ export class CpuWaits {
     return functionBytes(this.kernel, start, Math.min(size, 8192));
   }
 
-  private heldArgument(context: Context, frame: Frame): { value: bigint; register: string } | undefined {
+  /** What the call before a return address handed over. */
+  private operandOf(frame: Frame): CallOperand | undefined {
     const bytes = this.functionBytes(frame.start);
     if (bytes === undefined) return undefined;
-    const [register] = argumentRegisters(bytes, frame.start, frame.address);
-    const value = register === undefined ? undefined : context.registers[register];
-    return value === undefined ? undefined : { value, register };
+    return callOperands(bytes, frame.start).find(({ at }) => at === frame.address - 5n || at === frame.address - 7n);
   }
 
-  /** The constant that the call before a return address handed over. */
-  private operandOf(frame: Frame): bigint | undefined {
-    const bytes = this.functionBytes(frame.start);
-    if (bytes === undefined) return undefined;
-    return callOperands(bytes, frame.start).find(({ at }) => at === frame.address - 5n || at === frame.address - 7n)
-      ?.rdi;
+  /** This CPU's MCS node in the queue that the word's tail names. */
+  private nodeIn(lock: VirtualAddress, wait: WaitFunction, cpu: number): SpinQueues["nodes"][number] | undefined {
+    const tail = this.queuedWord(lock, wait)?.tail ?? 0;
+    if (tail === 0) return undefined;
+    return this.queues.nodes.find((node) => node.cpu === cpu && this.queues.tailOf(node) === tail);
   }
 
-  /** Whether the word at `lock` says that this CPU waits for it. */
-  private fits(
-    lock: VirtualAddress,
-    wait: WaitFunction,
-    cpu: number,
-    context: Context,
-  ): { by?: string; ticket?: number } | undefined {
+  private isPending(lock: VirtualAddress, wait: WaitFunction, cpu: number): boolean {
+    const word = this.queuedWord(lock, wait);
+    // A CPU whose node is in use waits in a queue, not with the pending bit.
+    if (word === undefined || this.queues.nodes.some((node) => node.cpu === cpu)) return false;
+    return word.pending === 1 && word.locked !== 0 && word.state !== "impossible";
+  }
+
+  private queuedWord(lock: VirtualAddress, { kind, family }: WaitFunction) {
+    if (kind !== "spinlock" || (family !== "queued" && family !== "pv-queued")) return undefined;
     const bytes = this.kernel.memory.tryRead(lock, 4);
-    if (bytes === undefined) return undefined;
-    if (wait.kind !== "spinlock") return undefined;
-    switch (wait.family) {
-      case "ticket": {
-        const word = this.words.decode(lock, "ticket") as TicketWord;
-        if (word.outstanding < 1 || word.state === "impossible") return undefined;
-        const ticket = this.ticketIn(context.registers, word);
-        return ticket === undefined ? undefined : { ticket };
-      }
-      case "queued":
-      case "pv-queued": {
-        const tail = bytes[2] | (bytes[3] << 8);
-        for (const node of this.queues.nodes) {
-          if (node.cpu === cpu && tail !== 0 && this.queues.tailOf(node) === tail) {
-            return { by: `MCS node ${node.index} of CPU ${cpu} at ${formatAddress(node.address)} is in its queue` };
-          }
-        }
-        const queued = this.queues.nodes.some((node) => node.cpu === cpu);
-        return !queued && bytes[1] === 1 && bytes[0] !== 0 ? { by: "its pending bit is set" } : undefined;
-      }
-      default:
-        return undefined;
-    }
+    return bytes && decodeQspinlock(bytes, this.words.cpus);
+  }
+
+  /** The ticket that this CPU waits with, where the word has it out; undefined for all but ticket locks. */
+  private ticketFor(lock: VirtualAddress, wait: WaitFunction, context: Context): number | undefined {
+    if (wait.kind !== "spinlock" || wait.family !== "ticket") return undefined;
+    if (this.kernel.memory.tryRead(lock, this.words.ticketLayout.size ?? 4) === undefined) return undefined;
+    const word = this.words.decode(lock, "ticket") as TicketWord;
+    return word.outstanding < 1 || word.state === "impossible" ? undefined : this.ticketIn(context.registers, word);
   }
 
   /** The ticket that lock xadd left in a register: in %ah, or the upper half of %eax, moved about by the compiler. */

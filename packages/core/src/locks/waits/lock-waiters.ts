@@ -8,9 +8,8 @@ import { type LockForm, spins } from "../words/lock-forms.ts";
 import type { QueuedWord } from "../words/qspinlock.ts";
 import type { TicketWord } from "../words/ticket.ts";
 import type { LockWord } from "../words/types.ts";
-import type { CpuWait } from "./cpu-waits.ts";
 import type { QueueNode, SpinQueues } from "./queue.ts";
-import type { TaskWait } from "./task-waits.ts";
+import { type CpuWait, isProved, type TaskWait } from "./wait.ts";
 
 /** Callers that are told of each. */
 const CALLERS = 4;
@@ -22,6 +21,10 @@ export const taskFactOf = (task: Task): TaskLockFact => ({
   pid: task.pid,
   comm: task.comm,
 });
+
+/** CPUs that may wait for this lock as well as for another: of which nothing proves for which one they do. */
+export const openWaits = (waits: readonly CpuWait[], lock: VirtualAddress): number =>
+  waits.filter((wait) => !isProved(wait.evidence) && wait.lock !== lock).length;
 
 /** Return addresses from the second frame on, those that are likely. */
 export function callersOf(frames: readonly Frame[]): string[] {
@@ -36,7 +39,8 @@ function ofCpu(wait: CpuWait): WaitingFact {
   return {
     cpu: wait.cpu,
     ...(wait.task === undefined ? {} : { task: taskFactOf(wait.task) }),
-    ...(wait.kind === "spinlock" ? {} : { kind: wait.kind === "read" ? "reader" : "writer" }),
+    ...(wait.mode === undefined ? {} : { kind: wait.mode }),
+    ...(isProved(wait.evidence) ? {} : { guess: true }),
     ...(wait.ticket === undefined ? {} : { ticket: wait.ticket }),
     at: wait.frames[0]?.symbol ?? "",
     callers: callersOf(wait.frames),

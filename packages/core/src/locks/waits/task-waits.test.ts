@@ -9,7 +9,9 @@ import { readTask } from "../../tasks/tasks.ts";
 import { deadlocks } from "../findings/deadlock.ts";
 import { LockState } from "../lock-state.ts";
 import { fakeKernel, long, quad, type Runs } from "../testing/fake-kernel.ts";
-import { type TaskWait, TaskWaits } from "./task-waits.ts";
+import { evidenceText } from "./evidence-text.ts";
+import { TaskWaits } from "./task-waits.ts";
+import type { TaskWait } from "./wait.ts";
 
 const TEXT = 0xffffffff81000000n;
 const SYMBOLS = {
@@ -136,7 +138,7 @@ test("a waiter on a stack leads to the lock, by the list that it is on", () => {
     ["first_then_seco", "mutex", SYMBOLS.second],
     ["second_then_fir", "mutex", SYMBOLS.first],
   ]);
-  expect(waits[0].evidence).toBe("a struct mutex_waiter on the stack of first_then_seco (PID 70) is on its list");
+  expect(evidenceText(waits[0])).toBe("a struct mutex_waiter on the stack of first_then_seco (PID 70) is on its list");
   expect(waits[0].frames.map(({ symbol }) => symbol)).toEqual(["__mutex_lock.constprop.0+0x15", "worker+0x15"]);
 });
 

@@ -23,20 +23,7 @@ import { decodeRtMutex } from "../words/rt-mutex.ts";
 import { decodeRwsem } from "../words/rwsem.ts";
 import { decodeSemaphore } from "../words/semaphore.ts";
 import type { LockWord, WaiterFact } from "../words/types.ts";
-
-export interface TaskWait {
-  readonly task: Task;
-  readonly kind: LockKind;
-  readonly lock: VirtualAddress;
-  /** its waiter */
-  readonly waiter: VirtualAddress;
-  /** "reader", "writer" where the lock tells */
-  readonly mode: string | undefined;
-  /** from the slow path outwards */
-  readonly frames: readonly Frame[];
-  /** What proves it. */
-  readonly evidence: string;
-}
+import type { TaskWait, WaitEvidence } from "./wait.ts";
 
 interface SleepingLock {
   readonly type: string;
@@ -106,6 +93,7 @@ export class TaskWaits {
       if (found === undefined) continue;
       const frames = this.framesFrom(stack, k, kind);
       return {
+        who: "task",
         task,
         kind,
         frames,
@@ -160,7 +148,7 @@ export class TaskWaits {
     stack: StackWords,
     k: number,
     lock: SleepingLock,
-  ): { lock: VirtualAddress; waiter: VirtualAddress; fact: WaiterFact; evidence: string } | undefined {
+  ): { lock: VirtualAddress; waiter: VirtualAddress; fact: WaiterFact; evidence: WaitEvidence } | undefined {
     const s = this.kernel.structures;
     const listAt = s.find(lock.waiter, "list")?.offset ?? LIST_AT;
     const taskAt = s.find(lock.waiter, "task")?.offset ?? TASK_AT;
@@ -178,7 +166,7 @@ export class TaskWaits {
       for (const candidate of locks) {
         const fact = this.listed(lock, candidate, waiter, task);
         if (fact === undefined) continue;
-        const evidence = `a ${lock.waiter} on the stack of ${task.comm} (PID ${task.pid}) is on its list`;
+        const evidence = { by: "list", waiterType: lock.waiter, waiter } as const;
         return { lock: candidate, waiter, fact, evidence };
       }
     }
@@ -267,8 +255,8 @@ export class TaskWaits {
     if (!word.waiters?.some((each) => each.task.address === formatAddress(task.address))) return undefined;
     const stack = this.stackOf(task);
     const frames = stack === undefined ? [] : this.outside(stack);
-    const evidence = `${task.comm} (PID ${task.pid}) is blocked on it (task_struct.pi_blocked_on)`;
-    return { task, kind: "rt-mutex", lock, waiter, mode: undefined, frames, evidence };
+    const evidence = { by: "blocker", member: "task_struct.pi_blocked_on" } as const;
+    return { who: "task", task, kind: "rt-mutex", lock, waiter, mode: undefined, frames, evidence };
   }
 
   /** Frames of a sleeping task, without the scheduler's own. */

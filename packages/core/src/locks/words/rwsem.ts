@@ -147,7 +147,7 @@ function rtRwsem(kernel: Kernel, lock: VirtualAddress): LockWord {
   // A writer takes the rt_mutex and the readers' bias, then waits for the readers to leave.
   const coming = !writer && (readersWord & RT_READER_BIAS) === 0 ? mutex.owner : undefined;
   const waiters: readonly WaiterFact[] = [
-    ...(coming === undefined ? [] : [{ address: coming.address, task: coming, kind: "writer" }]),
+    ...(coming === undefined ? [] : [{ address: coming.address, task: coming, kind: "writer" as const }]),
     ...(mutex.waiters ?? []),
   ];
   const waits = waiters.length > 0 || mutex.state === "contended" || (!writer && (readersWord & RT_READER_BIAS) === 0);

@@ -61,6 +61,15 @@ export function decodeTicket(bytes: Uint8Array, layout: TicketLayout, cpus: numb
   };
 }
 
+/**
+ * Tickets that nobody has: one of those that are out may be a holder's, all others belong to CPUs that wait with them.
+ * @param waiting CPUs that wait for this lock
+ * @param open CPUs of which it is not known whether they do
+ */
+export function lostTickets({ outstanding }: TicketWord, waiting: number, open: number): number {
+  return Math.max(0, outstanding - 1 - waiting - open);
+}
+
 /** True when `ticket` has been given out and not been served yet. */
 export function isOutstanding(word: TicketWord, layout: TicketLayout, ticket: number): boolean {
   const mask = layout.half === 1 ? 0xff : 0xffff;

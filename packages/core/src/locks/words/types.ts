@@ -34,7 +34,7 @@ export interface WaiterFact {
   readonly address: string;
   readonly task: TaskFact;
   /** "reader", "writer" where the lock tells */
-  readonly kind?: string;
+  readonly kind?: "reader" | "writer";
 }
 
 /** Each CPU can have one spinlock operation under way as a task, in a softirq, in an interrupt and in an NMI. */

@@ -36,7 +36,7 @@ export function readWaiters(
   type: string,
   waiterType: string,
   listAt: number,
-  kindOf?: (waiter: VirtualAddress) => string | undefined,
+  kindOf?: (waiter: VirtualAddress) => WaiterFact["kind"],
 ): WaiterList {
   const s = kernel.structures;
   const list = s.find(waiterType, "list")?.offset ?? DEFAULT_LIST;
