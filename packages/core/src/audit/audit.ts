@@ -18,6 +18,7 @@ import { type GeneratedCode, generatedCode } from "../sites/generated/generated-
 import { type ReplayedObject, replayObject } from "../sites/replay.ts";
 import { leaveOutUnknownTables } from "../sites/unknown/unknown-tables.ts";
 import { kaslrOffsetOf, moduleBuildId } from "./identity.ts";
+import { unmovedPlaces } from "./misplaced.ts";
 import { auditObject, type ObjectAudit } from "./object-audit.ts";
 import { leaveOutUnknownRules } from "./unknown-rules.ts";
 
@@ -117,7 +118,22 @@ export function* auditSteps(
     const reason = kernel.lackingSymbols ?? images.coreProblem ?? "no image of this kernel was found";
     auditPartly("vmlinux", reason, () => coreFromMemory(kernel));
   } else {
-    audit("vmlinux", () => openCore(kernel, core));
+    let built: BuiltCore | undefined;
+    try {
+      built = openCore(kernel, core);
+    } catch (error) {
+      if (!(error instanceof PalimpsestError)) throw error;
+      auditPartly("vmlinux", error.message, () => coreFromMemory(kernel));
+    }
+    if (built !== undefined) {
+      audit("vmlinux", () => built);
+      const unmoved = objects[0] && unmovedPlaces(objects[0], kaslrOffsetOf(kernel, core));
+      if (unmoved !== undefined) {
+        objects.pop();
+        const reason = `the relocation table of ${core.path} leaves out ${unmoved} places that this boot moved: what was built cannot be placed`;
+        auditPartly("vmlinux", reason, () => coreFromMemory(kernel));
+      }
+    }
   }
   for (const [i, module] of kernel.modules.entries()) {
     yield { name: module.name, part: (i + 1) / count };

@@ -3,7 +3,7 @@
 // the offset added, inverse32 entries (per-CPU relative, gone since 6.15) get it subtracted.
 import { KERNEL_MAP_BASE, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { ElfSection } from "../bytes/elf.ts";
-import { FormatError } from "../bytes/errors.ts";
+import { FormatError, MissingError } from "../bytes/errors.ts";
 import type { KernelImage } from "../image/types.ts";
 import type { SymbolTable } from "../symbols/types.ts";
 import type { BuiltObject, BuiltSection } from "./object.ts";
@@ -38,11 +38,19 @@ export class BuiltCore implements BuiltObject {
   private readonly placed: Placed[] = [];
   private readonly relocated = new Map<number, BuiltSection>();
 
+  /** @throws MissingError when the kernel was moved and the image does not tell what moves with it */
   constructor(
     private readonly image: KernelImage,
     private readonly options: CoreOptions,
   ) {
     this.path = image.path;
+    if (options.kaslrOffset !== 0 && image.relocations === undefined) {
+      const moved = `this boot moved the kernel by 0x${options.kaslrOffset.toString(16)}`;
+      throw new MissingError(
+        `a usable relocation table of ${image.path}`,
+        `${moved}, so what it built cannot be placed${image.relocationProblem === undefined ? "" : `: ${image.relocationProblem}`}`,
+      );
+    }
     for (const section of image.elf.sections) {
       const link = toKernelOffset(section.address);
       if ((section.flags & SHF_ALLOC) === 0 || section.type === SHT_NOBITS || link === undefined || section.size === 0)

@@ -131,16 +131,25 @@ describe("the relocation table behind a kernel", () => {
     expect([table?.abs64.length, table?.inverse32.length, table?.abs32.length]).toEqual([2, 0, 0]);
   });
 
-  const implausible: readonly [string, readonly number[]][] = [
-    ["does not start with a zero", [...abs64, 0, ...abs32]],
-    ["has one group", [0, ...abs64]],
-    ["has four groups", [0, 0x81000000, 0, 0x81000000, 0, 0x81000000, 0, 0x81000000]],
-    ["points outside all sections", [0, ...abs64, 0, 0x81000200]],
-    ["points at a section's last bytes", [0, 0x8100107c, 0, ...abs32]],
-    ["points into the lower half", [0, 0x01000000, 0, ...abs32]],
+  const outside = "names places outside the kernel";
+  const implausible: readonly [string, readonly number[], string][] = [
+    ["does not start with a zero", [...abs64, 0, ...abs32], "does not begin with a zero word"],
+    ["has one group", [0, ...abs64], "has one group, not two or three"],
+    ["has four groups", [0, 0x81000000, 0, 0x81000000, 0, 0x81000000, 0, 0x81000000], "has more than three groups"],
+    ["points outside all sections", [0, ...abs64, 0, 0x81000200], outside],
+    ["points at a section's last bytes", [0, 0x8100107c, 0, ...abs32], outside],
+    ["points into the lower half", [0, 0x01000000, 0, ...abs32], outside],
+    ["is a single word", [0], "would have 1 words"],
   ];
-  it.each(implausible)("is not believed when it %s", (_, table) => {
-    expect(open(kernel(table)).relocations).toBeUndefined();
+  it.each(implausible)("is not believed when it %s", (_, table, problem) => {
+    const image = open(kernel(table));
+    expect(image.relocations).toBeUndefined();
+    expect(image.relocationProblem).toMatch(/^vmlinuz\+0x[0-9a-f]+: the relocation table behind the kernel /);
+    expect(image.relocationProblem).toContain(problem);
+  });
+
+  it("is not missed by a kernel without one", () => {
+    expect(open(kernel([])).relocationProblem).toBeUndefined();
   });
 
   it("is found at an offset that is no multiple of four", () => {

@@ -102,12 +102,14 @@ export function kernelImageOf(path: string, unpacked: UnpackedKernel): KernelIma
     throw new FormatError(`${unpacked.elf.name}: ELF header+0x10`, `type ${elf.header.type} is no kernel's (2 or 3)`);
   }
   checkHasCode(elf);
+  const relocations = readRelocations(elf);
   const version = unpacked.banner ?? findBanner(elf);
   return {
     path,
     container: unpacked.container,
     elf,
-    relocations: readRelocations(elf),
+    relocations: relocations.table,
+    relocationProblem: relocations.problem,
     buildId: readBuildId(elf),
     release: releaseOf(version) ?? releaseOf(unpacked.version),
     version,

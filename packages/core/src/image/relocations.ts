@@ -2,8 +2,10 @@
 // handle_relocations() of arch/x86/boot/compressed/misc.c applies it at boot. Without it 68,000 to 104,000 places of
 // .text would seem to be changed.
 import { type ProgramHeader, readProgramHeaders } from "../bytes/elf.ts";
+import { PalimpsestError } from "../bytes/errors.ts";
 import { readInto } from "../bytes/source.ts";
 import type { ElfFile, KaslrRelocations } from "./types.ts";
+import { relocationsOfVmlinux } from "./vmlinux-rela.ts";
 
 /** __START_KERNEL_map: entries are 32-bit link addresses, sign-extended, so all lie in the top 2 GiB. */
 const BASE = 0xffffffff80000000n;
@@ -26,27 +28,51 @@ export function elfEnd(elf: ElfFile, segments: readonly ProgramHeader[]): number
   return end;
 }
 
+/** What was found behind an ELF file, or in it. */
+export interface FoundRelocations {
+  readonly table?: KaslrRelocations;
+  /** Why there is none, when there seems to have been one. */
+  readonly problem?: string;
+}
+
+/**
+ * The relocations of a kernel: the table behind its ELF file, else what the linker left in the file. Kernels without
+ * CONFIG_RANDOMIZE_BASE and stripped vmlinux files have neither.
+ */
+export function readRelocations(elf: ElfFile): FoundRelocations {
+  const behind = readTable(elf);
+  if (behind.table !== undefined) return behind;
+  try {
+    const table = relocationsOfVmlinux(elf);
+    return table === undefined ? behind : { table };
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return { problem: error.message };
+  }
+}
+
 /**
  * Reads the table: groups of u32 link addresses, each group opened by a zero word. Three groups are abs64, inverse32,
  * abs32 (since v3.15); two are abs64, abs32 (v3.14, and again where per-CPU addresses are no longer zero-based, as in
  * v7.x). Each entry must lie in memory that the kernel occupies.
- * @returns undefined when nothing that fits these rules lies there (kernels without CONFIG_RANDOMIZE_BASE, bare
- *   vmlinux files)
  */
-export function readRelocations(elf: ElfFile): KaslrRelocations | undefined {
+function readTable(elf: ElfFile): FoundRelocations {
   const { source } = elf;
   const segments = readProgramHeaders(source, elf.header);
   const end = elfEnd(elf, segments);
   const count = Math.floor((source.size - end) / 4);
-  if (count < 2 || count > ENTRIES_MAX) return undefined;
+  if (count < 1) return {};
+  const where = `${source.name}+0x${end.toString(16)}: the relocation table behind the kernel`;
+  const wrong = (what: string): FoundRelocations => ({ problem: `${where} ${what}` });
+  if (count < 2 || count > ENTRIES_MAX) return wrong(`would have ${count} words`);
   const words = new Int32Array(count);
   readInto(source, end, new Uint8Array(words.buffer));
-  if (words[0] !== 0) return undefined;
+  if (words[0] !== 0) return wrong("does not begin with a zero word");
   const starts: number[] = [];
   for (let i = words.indexOf(0); i >= 0; i = words.indexOf(0, i + 1)) {
-    if (starts.push(i) > 3) return undefined;
+    if (starts.push(i) > 3) return wrong("has more than three groups");
   }
-  if (starts.length < 2) return undefined;
+  if (starts.length < 2) return wrong("has one group, not two or three");
   const groups = starts.map((at, i) => words.subarray(at + 1, starts[i + 1] ?? count));
   const [abs64, inverse32, abs32] =
     groups.length === 3 ? (groups as [Int32Array, Int32Array, Int32Array]) : [groups[0]!, new Int32Array(), groups[1]!];
@@ -54,8 +80,8 @@ export function readRelocations(elf: ElfFile): KaslrRelocations | undefined {
   // A sign-extended link address minus BASE is the word plus 2^31, which is the word with its top bit cleared.
   for (let i = 0; i < count; i++) words[i] ^= 0x80000000;
   if (!allInside(abs64, 8, ranges) || !allInside(inverse32, 4, ranges) || !allInside(abs32, 4, ranges))
-    return undefined;
-  return { abs64, abs32, inverse32, base: BASE };
+    return wrong("names places outside the kernel");
+  return { table: { abs64, abs32, inverse32, base: BASE } };
 }
 
 interface Range {

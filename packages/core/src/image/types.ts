@@ -31,6 +31,8 @@ export interface KernelImage {
   readonly elf: ElfFile;
   /** undefined for a kernel that was not built relocatable, or a bare vmlinux without the table. */
   readonly relocations?: KaslrRelocations;
+  /** Why the relocations that the file seems to have cannot be used: "…: the relocation table behind the kernel …". */
+  readonly relocationProblem?: string;
   /** GNU build-id, hex; undefined when the build has none */
   readonly buildId?: string;
   /** "6.1.0-56-amd64", out of linux_banner or the boot header */

@@ -41,7 +41,7 @@ function verdictLine(result: AuditResult, paint: Paint): string {
   if (errors > 0) return paint.red(`${counted(errors, "finding")}.`);
   if (!result.objects.some((object) => object.name === "vmlinux" && object.checked)) {
     return paint.yellow(
-      `No findings in the ${grouped(account.bytes - absent)} bytes that could be checked; the core's image was not there to check the rest.`,
+      `No findings in the ${grouped(account.bytes - absent)} bytes that could be checked; the core had no image that the rest could be checked with.`,
     );
   }
   const rest = absent > 0 ? ` (${grouped(absent)} more are not in the dump)` : "";
