@@ -27,6 +27,7 @@ const RESULTS = {
   locks: "LocksResult",
   prove: "ProveResult",
   "boot-order": "BootOrderResult",
+  explain: "ExplainResult",
   error: "ErrorResult",
 };
 

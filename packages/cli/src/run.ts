@@ -6,6 +6,7 @@ import { VERSION } from "../../core/src/analysis/version.ts";
 import { registerBootOrder } from "./commands/boot-order.ts";
 import { registerCpus } from "./commands/cpus.ts";
 import { registerDiagnose } from "./commands/diagnose.ts";
+import { registerExplain } from "./commands/explain.ts";
 import { registerInfo } from "./commands/info.ts";
 import { registerLocks } from "./commands/locks.ts";
 import { registerLog } from "./commands/log.ts";
@@ -32,12 +33,14 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerSymbols,
   registerTypes,
   registerRead,
+  registerExplain,
 ];
 
 const HELP = `
 WHERE is an address, symbol, symbol+0x10 or module:symbol.
 Exit status: 0 nothing found, 1 findings, 2 could not do it, or not all of it.
-Dumps: ELF vmcore (QEMU, /proc/vmcore), kdump-compressed and flattened, Xen dump-core.
+Dumps: ELF vmcore (QEMU, /proc/vmcore), kdump-compressed and flattened (zlib, lzo, snappy,
+zstd), Xen dump-core, LiME, AVML, raw memory.
 Images and modules are looked for in /boot, /usr/lib/debug, /lib/modules/RELEASE and
 beside the dump; a .deb or .rpm is accepted wherever a file or folder is.
 
@@ -73,6 +76,9 @@ export async function run(args: readonly string[]): Promise<void> {
     .exitOverride();
   for (const register of COMMANDS) register(program);
   try {
+    const [first, topic] = args;
+    if (first === "help" && topic !== undefined && !program.commands.some((each) => each.name() === topic))
+      throw new UsageError(`no command is called "${topic}"`, "palimpsest --help lists them");
     await program.parseAsync([...args], { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) {

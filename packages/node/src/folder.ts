@@ -1,12 +1,12 @@
 // Lists the files below a folder, with bounds: someone may say --modules /.
-import { type Dirent, readdirSync, statSync } from "node:fs";
+import { type Dirent, readdirSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { FormatError, MissingError } from "../../core/src/bytes/errors.ts";
 
 export const FOLDER_LIMITS = { depth: 16, entries: 200_000 } as const;
 
 export interface FolderListing {
-  /** Paths below the folder, folders first seen first; symbolic links to files included, to folders not followed. */
+  /** Paths below the folder, folders first seen first; symbolic links are followed, but into each folder only once. */
   readonly files: readonly string[];
   /** True when the bounds cut the search short. */
   readonly truncated: boolean;
@@ -18,9 +18,18 @@ export function listFolder(folder: string, limits: { depth: number; entries: num
   let seen = 0;
   let truncated = false;
   const pending: { path: string; depth: number }[] = [{ path: folder, depth: 0 }];
+  // Folders by their real path: a tree of links has each folder once, and a link to a folder above it ends there.
+  const entered = new Set<string>();
+  const enter = (path: string, depth: number): void => {
+    if (depth > limits.depth) truncated = true;
+    else pending.push({ path, depth });
+  };
   for (let next = pending.shift(); next !== undefined && !truncated; next = pending.shift()) {
     let entries: Dirent[];
     try {
+      const real = realpathSync(next.path);
+      if (entered.has(real)) continue;
+      entered.add(real);
       entries = readdirSync(next.path, { withFileTypes: true });
     } catch (error) {
       if (next.depth === 0) throw error;
@@ -32,12 +41,9 @@ export function listFolder(folder: string, limits: { depth: number; entries: num
         break;
       }
       const path = join(next.path, entry.name);
-      if (entry.isDirectory()) {
-        if (next.depth < limits.depth) pending.push({ path, depth: next.depth + 1 });
-        else truncated = true;
-      } else if (entry.isFile() || (entry.isSymbolicLink() && isFile(path))) {
-        files.push(path);
-      }
+      const kind = entry.isSymbolicLink() ? linkedKind(path) : entry.isDirectory() ? "folder" : "file";
+      if (kind === "folder") enter(path, next.depth + 1);
+      else if (kind === "file" && (entry.isFile() || entry.isSymbolicLink())) files.push(path);
     }
   }
   return { files, truncated };
@@ -56,10 +62,10 @@ export function pathKind(path: string): "file" | "folder" | undefined {
   return stat?.isFile() ? "file" : stat?.isDirectory() ? "folder" : undefined;
 }
 
-function isFile(path: string): boolean {
+function linkedKind(path: string): "file" | "folder" | undefined {
   try {
-    return pathKind(path) === "file";
+    return pathKind(path);
   } catch {
-    return false; // a loop of links, no permission
+    return undefined; // a loop of links, no permission
   }
 }

@@ -62,6 +62,7 @@ export function infoOf(kernel: Kernel): InfoResult {
       address: formatAddress(module.address as VirtualAddress),
       text: formatAddress(module.text.base),
       bytes: module.text.size,
+      size: module.regions.reduce((sum, { kind, size }) => sum + (kind.startsWith("init") ? 0 : size), 0),
       buildId: moduleBuildId(kernel, module) ?? null,
     })),
     image: null,

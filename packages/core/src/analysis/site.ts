@@ -86,6 +86,7 @@ export async function disassemblyOf(parts: Parts, where: string, asked?: number)
     kernel: kernelFacts(kernel),
     address: formatAddress(place.address),
     symbol: near === undefined ? "" : near.symbol.name,
+    offset: near?.offset ?? null,
     end: formatAddress(addressAdd(place.address, length)),
     marked: notChecked.length === 0,
     lines,

@@ -16,6 +16,7 @@ import type { Finding } from "../results/types.ts";
 import { nearestName } from "../sites/base/context.ts";
 import { MECHANISMS } from "../sites/base/mechanisms.ts";
 import { type PatchRegion, UNJUDGED } from "../sites/base/patch-space.ts";
+import { nameAddress } from "../symbols/place.ts";
 import { disassemble } from "../x86/disassemble.ts";
 import { hexBytes } from "../x86/encode.ts";
 import type { ObjectAudit } from "./object-audit.ts";
@@ -40,7 +41,16 @@ export function decodedLines(kernel: Kernel, bytes: Uint8Array, at: VirtualAddre
     } else if (line.memory !== undefined) {
       sum = `${hex(line.memory)} ${describeAddress(kernel, line.memory)}`;
     }
-    return { address: formatAddress(line.address), bytes: hexBytes(line.bytes), text: line.text, sum };
+    const named = line.target ?? line.memory;
+    return {
+      address: formatAddress(line.address),
+      bytes: hexBytes(line.bytes),
+      text: line.text,
+      sum,
+      ...(named === undefined
+        ? {}
+        : { target: { address: formatAddress(named), symbol: nameAddress(kernel.allSymbols, named) } }),
+    };
   });
 }
 

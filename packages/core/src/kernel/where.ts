@@ -4,6 +4,7 @@ import { MissingError } from "../bytes/errors.ts";
 import { nameAddress } from "../symbols/place.ts";
 import type { KernelSymbol } from "../symbols/types.ts";
 import type { Kernel } from "./kernel.ts";
+import { nearNames } from "./near-names.ts";
 
 export interface ResolvedPlace {
   readonly address: VirtualAddress;
@@ -31,7 +32,10 @@ export function resolvePlace(kernel: Kernel, where: string): ResolvedPlace {
     );
   if (found.length === 0) {
     const inModule = moduleName === undefined ? "" : ` in ${moduleName}`;
-    throw new MissingError(`the symbol ${name}${inModule}`, "palimpsest symbols DUMP PATTERN lists what there is");
+    const near = nearNames(kernel.allSymbols, name);
+    const supply =
+      near.length > 0 ? `did you mean ${near.join(", ")}?` : "palimpsest symbols DUMP PATTERN lists what there is";
+    throw new MissingError(`the symbol ${name}${inModule}`, supply);
   }
   const chosen = found.find((symbol) => symbol.type >= "A" && symbol.type <= "Z") ?? found[0];
   return {

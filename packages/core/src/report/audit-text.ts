@@ -37,24 +37,56 @@ function verdictLine(result: AuditResult, paint: Paint): string {
   const { account, findings } = result;
   const absent = account.verdicts.absent;
   if (account.bytes === 0) return paint.yellow("No code was compared with an image.");
-  const errors = findings.filter((finding) => finding.severity !== "note").length + result.findingsLeftOut;
-  if (errors > 0) return paint.red(`${counted(errors, "finding")}.`);
+  const told = findings.filter((finding) => finding.severity !== "note");
+  const errors = told.length + result.findingsLeftOut;
+  if (errors > 0) {
+    const causes = causesOf(told);
+    const rest = result.complete ? "" : " Not everything could be looked at.";
+    return paint.red(
+      causes === errors
+        ? `${counted(errors, "finding")}.${rest}`
+        : `${counted(causes, "cause")}, ${counted(errors, "finding")}.${rest}`,
+    );
+  }
   if (!result.objects.some((object) => object.name === "vmlinux" && object.checked)) {
     return paint.yellow(
       `No findings in the ${grouped(account.bytes - absent)} bytes that could be checked; the core had no image that the rest could be checked with.`,
     );
   }
   const rest = absent > 0 ? ` (${grouped(absent)} more are not in the dump)` : "";
+  if (!result.complete) {
+    // What was not looked at comes before what was found in the rest.
+    const objects = new Set(result.notChecked.map(({ object }) => object));
+    const what =
+      objects.size > 0
+        ? `${counted(objects.size, "object")} could not be checked as a whole`
+        : absent > 0
+          ? "Not all code is in the dump"
+          : "Not everything could be looked at";
+    return paint.yellow(
+      `${what}; nothing is wrong in the ${grouped(account.bytes - absent)} bytes of kernel code that could be checked${rest}.`,
+    );
+  }
   return paint.green(
     `No findings: ${grouped(account.bytes - absent)} bytes of kernel code are what this kernel's own state calls for${rest}.`,
   );
 }
 
+/** A slot that was changed late explains the stale sites that were patched from it: these are counted, not repeated. */
+function following(findings: readonly Finding[]): (finding: Finding) => boolean {
+  const late = new Set(findings.flatMap((each) => (each.id === "slot.late-write" ? [each.slot.address] : [])));
+  return (each) => each.id === "site.stale" && each.slot?.address !== undefined && late.has(each.slot.address);
+}
+
+/** Findings that do not follow from another one, those of one cause as one. */
+function causesOf(findings: readonly Finding[]): number {
+  const follows = following(findings);
+  return groupFindings(findings.filter((each) => !follows(each))).length;
+}
+
 function findingBlock(result: AuditResult, options: AuditTextOptions, paint: Paint): string[] {
-  // A slot that was changed late explains the stale sites that were patched from it: these are counted, not repeated.
-  const late = new Set(result.findings.flatMap((each) => (each.id === "slot.late-write" ? [each.slot.address] : [])));
-  const follows = (each: Finding): boolean =>
-    !options.detailed && each.id === "site.stale" && each.slot?.address !== undefined && late.has(each.slot.address);
+  const isExplained = following(result.findings);
+  const follows = (each: Finding): boolean => !options.detailed && isExplained(each);
   const explained = result.findings.filter(follows).length;
   const groups = groupFindings(result.findings.filter((each) => !follows(each)));
   const shown = options.limit === 0 ? groups : groups.slice(0, options.limit);
@@ -144,18 +176,22 @@ function objectBlock(result: AuditResult, detailed: boolean): string[] {
   return lines;
 }
 
+/** Objects that are named for one reason. */
+const MOST_NAMES = 8;
+
 /** One line a reason: a missing folder of modules is one fact, not twenty. */
 function notCheckedLines(result: AuditResult, detailed: boolean, paint: Paint): string[] {
-  const byReason = new Map<string, string[]>();
+  const byReason = new Map<string, { readonly reason: string; readonly names: readonly string[] }>();
   for (const { object, reason } of result.notChecked) {
-    const key = detailed ? `${object}: ${reason}` : reason.replaceAll(object, "NAME");
-    byReason.set(key, [...(byReason.get(key) ?? []), object]);
+    // Reasons that differ in the object's name only are one; it is told with the first object's name.
+    const key = detailed ? `${object}: ${reason}` : reason.replaceAll(object, "\0");
+    const same = byReason.get(key) ?? { reason: detailed ? key : reason, names: [] };
+    byReason.set(key, { ...same, names: [...same.names, object] });
   }
-  return [...byReason].map(([reason, names]) => {
-    const text = detailed
-      ? reason
-      : `${names.join(", ")}: ${names.length === 1 ? reason.replaceAll("NAME", names[0]) : reason}`;
-    return `  ${paint.yellow("not checked")}: ${text}`;
+  return [...byReason.values()].map(({ reason, names }) => {
+    const shown =
+      names.length > MOST_NAMES ? [...names.slice(0, MOST_NAMES), `${names.length - MOST_NAMES} more`] : names;
+    return `  ${paint.yellow("not checked")}: ${detailed ? reason : `${shown.join(", ")}: ${reason}`}`;
   });
 }
 
@@ -166,12 +202,12 @@ export function auditText(result: AuditResult, options: AuditTextOptions, paint:
     ...headLines(result, paint),
     "",
     verdictLine(result, paint),
+    ...notCheckedLines(result, options.detailed, paint),
     ...findingBlock(result, options, paint),
     ...accountBlock(result, paint),
     ...mechanismBlock(result),
     ...objectBlock(result, options.detailed),
     ...generatedBlock(result.generated, options.detailed),
-    ...notCheckedLines(result, options.detailed, paint),
   ];
   for (const note of options.detailed ? result.notes : result.notes.slice(0, 5))
     lines.push(paint.dim(`  note: ${note}`));

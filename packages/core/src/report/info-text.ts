@@ -33,13 +33,19 @@ export function infoText(result: InfoResult, paint: Paint): string {
   lines.push("", paint.bold(`${result.modules.length} modules`));
   lines.push(
     ...table(
-      result.modules.map((module) => [
-        module.name,
-        module.state,
-        bare(module.text),
-        grouped(module.bytes),
-        module.buildId ?? "no build-id",
-      ]),
+      result.modules.length === 0
+        ? []
+        : [
+            ["name", "state", "text at", "text", "size", "build-id"],
+            ...result.modules.map((module) => [
+              module.name,
+              module.state,
+              bare(module.text),
+              grouped(module.bytes),
+              grouped(module.size),
+              module.buildId ?? "none",
+            ]),
+          ],
     ),
   );
   for (const note of result.notes) lines.push(paint.dim(`  note: ${note}`));

@@ -62,13 +62,18 @@ function fileLines(file: SiteFileFacts, paint: Paint): string[] {
   return lines;
 }
 
-/** The text of `dis`: one instruction a line, the mechanism of a patched one in front of its call sum. */
+/** The text of `dis`: one instruction a line with its place in the function, what it calls and the mechanism of a patched one. */
 export function disassembleText(result: DisassembleResult, paint: Paint): string {
+  const start = BigInt(result.address) - BigInt(result.offset ?? 0);
+  const plus = (address: string): string => `+0x${(BigInt(address) - start).toString(16)}`;
+  const width = Math.max(6, ...result.lines.map((line) => plus(line.address).length));
+  const bytes = Math.max(15, ...result.lines.map((line) => line.bytes.length));
   const lines = [`${paint.bold(result.symbol)}  ${bare(result.address)} … ${bare(result.end)}`];
   for (const line of result.lines) {
+    const place = result.offset === null ? "" : ` ${plus(line.address).padEnd(width)}`;
+    const target = line.target === undefined ? "" : paint.cyan(`  # ${line.target.symbol}`);
     const mark = line.mechanism === undefined ? "" : paint.yellow(`  <${line.mechanism}>`);
-    lines.push(`  ${bare(line.address)}: ${line.bytes.padEnd(30)}  ${line.text}${mark}`);
-    if (line.sum !== undefined) lines.push(paint.cyan(`    ${line.sum}`));
+    lines.push(`  ${bare(line.address)}${place}  ${line.bytes.padEnd(bytes)}  ${line.text}${target}${mark}`);
   }
   return `${lines.join("\n")}\n`;
 }

@@ -8,6 +8,5 @@ export function symbolsText(result: SymbolsResult): string {
     ({ address, type, name, module }) => `${bare(address)} ${type} ${name}${module === null ? "" : ` [${module}]`}`,
   );
   if (result.leftOut > 0) lines.push(`… ${counted(result.leftOut, "more match", "more matches")}; --limit 0 shows all`);
-  if (lines.length === 0) lines.push("no symbol matches");
-  return `${lines.join("\n")}\n`;
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }

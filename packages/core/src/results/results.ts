@@ -125,6 +125,8 @@ export interface DiagnoseResult extends AuditResult {
 
 export interface DisassembledLine {
   readonly address: string;
+  /** where a near call or jump leads, or what a RIP-relative operand names */
+  readonly target?: { readonly address: string; readonly symbol: string };
   readonly bytes: string;
   readonly text: string;
   /** "ffffffffa0020e0c + ffffffffe15dc374 => ffffffff815fd180 (T) _raw_spin_lock_irq" for near calls and jumps */
@@ -187,6 +189,8 @@ export interface DisassembleResult {
   readonly address: string;
   readonly end: string;
   readonly symbol: string;
+  /** bytes from the beginning of that symbol to `address`; null when the place has no symbol */
+  readonly offset: number | null;
   /** false when no image was found: then `mechanism` is known only where the dump itself tells it */
   readonly marked: boolean;
   readonly lines: readonly DisassembledLine[];
@@ -227,7 +231,10 @@ export interface InfoResult {
     readonly state: string;
     readonly address: string;
     readonly text: string;
+    /** of its text */
     readonly bytes: number;
+    /** of all its parts that memory still holds, as lsmod and crash's mod have it */
+    readonly size: number;
     readonly buildId: string | null;
   }[];
   readonly image: string | null;
@@ -245,4 +252,6 @@ export interface SymbolsResult {
   }[];
   /** matches beyond the limit */
   readonly leftOut: number;
+  /** patterns that match nothing, each with the names that are nearest to it */
+  readonly unmatched: readonly { readonly pattern: string; readonly near: readonly string[] }[];
 }

@@ -3,6 +3,8 @@
 
 import type { BuiltSection } from "../../built/object.ts";
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
+import { featureText } from "../../kernel/feature-names.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
 import { getI32 } from "../../x86/encode.ts";
 import type { SiteContext } from "./context.ts";
 
@@ -115,10 +117,9 @@ export function siteRun(table: AltTable, first: number): number {
   return end;
 }
 
-/** "X86_FEATURE 3*32+16" with NOT: alternatives carry numbers only; BTF has no macro names. */
-export function featureName(table: AltTable, i: number): string {
-  const feature = table.feature[i];
-  return `${table.not[i] ? "!" : ""}X86_FEATURE ${feature >> 5}*32+${feature & 31}`;
+/** "!X86_FEATURE 8*32+20 (pvunlock)": the feature that the entry asks for. */
+export function featureName(kernel: Kernel, table: AltTable, i: number): string {
+  return `${table.not[i] ? "!" : ""}${featureText(kernel, table.feature[i])}`;
 }
 
 /** Address of an entry, for messages. */

@@ -203,7 +203,7 @@ export const applyAlternatives: Mechanism = (context) => {
         bytes = chosen < 0 ? replay.padded(first, before, length) : replay.applied(chosen, before, length);
         if (bytes === undefined) {
           context.problems.push(
-            `alternative at ${nameOf(context, at)}: ${hexBytes(before)} cannot be replayed (${featureName(table, chosen)})`,
+            `alternative at ${nameOf(context, at)}: ${hexBytes(before)} cannot be replayed (${featureName(context.kernel, table, chosen)})`,
           );
         }
       } else {
@@ -252,8 +252,9 @@ export const applyAlternatives: Mechanism = (context) => {
       let slot: SlotState | undefined;
       for (let i = first; i < end; i++) {
         const bytes = replay.applied(i, built, Math.max(length, table.length[i]));
-        if (bytes !== undefined) forms.push({ name: `replacement for ${featureName(table, i)}`, bytes });
-        states.push(`${featureName(table, i)} ${replay.eligible(i) ? "applies" : "does not apply"}`);
+        if (bytes !== undefined)
+          forms.push({ name: `replacement for ${featureName(context.kernel, table, i)}`, bytes });
+        states.push(`${featureName(context.kernel, table, i)} ${replay.eligible(i) ? "applies" : "does not apply"}`);
         if (!table.directCall[i]) continue;
         slot = replay.slotOf(i);
         forms.push({ name: "NOPs, as for a slot with an empty function", bytes: replay.emptied(length) });
@@ -261,7 +262,7 @@ export const applyAlternatives: Mechanism = (context) => {
       // 5.13 to 6.7: native code by an alternative, in a call that is a paravirt site as well.
       if (slot === undefined && built[0] === 0xff) slot = replay.slotOf(first);
       return {
-        slot: slot ?? { name: featureName(table, first), value: states[0] ?? "" },
+        slot: slot ?? { name: featureName(context.kernel, table, first), value: states[0] ?? "" },
         reason: states.join("; "),
         forms,
         callsFunctions: slot !== undefined || built[0] === 0xff,
