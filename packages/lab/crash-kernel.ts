@@ -3,12 +3,13 @@
 // NMI, registers saved by the kernel, CPUs that saved none.
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { join } from "node:path";
-import { run } from "./command.ts";
+import { lastLines, run } from "./command.ts";
 import type { CpioEntry } from "./cpio.ts";
 import { LabError } from "./errors.ts";
 import { rearrange } from "./flatmap.ts";
 import { type GuestModule, initramfs } from "./guest.ts";
 import type { ModuleTree } from "./modules.ts";
+import { GuestDiedError } from "./qemu.ts";
 
 /** What a guest with a crash kernel needs: the memory that is set aside, and the rest. */
 export const CRASH_APPEND = "crashkernel=160M no_timer_check";
@@ -45,7 +46,7 @@ mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev
 for m in ${modules.map(({ name }) => name).join(" ")}; do insmod /mod/$m.ko; done
 n=0; while [ $n -lt 60 ] && ! [ -b /dev/vda ]; do sleep 0.5; n=$((n+1)); done
 makedumpfile -F -l -d 31 /proc/vmcore 2>/tmp/said | dd of=/dev/vda bs=64k 2>/tmp/count
-tail -n 2 /tmp/said; sync
+tr '\\r' '\\n' < /tmp/said | tail -n 8; cat /tmp/count; sync
 echo "@lab:written $(sed -n 's/^\\([0-9]*\\) bytes.*/\\1/p' /tmp/count) bytes"
 poweroff -f
 `;
@@ -54,10 +55,13 @@ poweroff -f
 /** The console line with which the crash kernel ends. */
 export const WRITTEN = /@lab:written (\d*) bytes\r?\n/;
 
-/** Puts what the crash kernel wrote in order: the dump at `path`. @throws LabError when it wrote nothing */
+/** Puts what the crash kernel wrote in order: the dump at `path`. @throws GuestDiedError when it wrote nothing */
 export function takeCrashDump(disk: string, serial: string, path: string): void {
   const bytes = Number(WRITTEN.exec(serial)?.[1] ?? 0);
-  if (bytes < 4096) throw new LabError(`${path}: the crash kernel wrote ${bytes} bytes`);
+  if (bytes < 4096) {
+    const said = serial.slice(serial.lastIndexOf("Run /init"));
+    throw new GuestDiedError(`the crash kernel wrote ${bytes} bytes: ${lastLines(said, 20)}`);
+  }
   truncateSync(disk, bytes);
   rearrange(disk, path);
   rmSync(disk);

@@ -1,10 +1,13 @@
 // The cache in folders of its own: what comes back, what is not believed, what is dropped.
 import {
+  chmodSync,
+  chownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -50,7 +53,7 @@ describe("BlobCache", () => {
     ["a byte of the data changed", (path) => change(path, 4096 + 17)],
     ["a byte in a hole changed", (path) => change(path, 4096 + 400_000)],
     ["the last byte changed", (path) => change(path, -1)],
-    ["the description changed", (path) => change(path, 30)],
+    ["the description changed", (path) => change(path, 60)],
     ["the magic changed", (path) => change(path, 0)],
     ["the end was cut off", (path) => truncateSync(path, 300_000)],
     ["nothing is left", (path) => truncateSync(path, 0)],
@@ -100,6 +103,32 @@ describe("BlobCache", () => {
     expect(cache.get("key-1", "x")).toBeUndefined();
     expect(notes).toHaveLength(1);
     expect(notes[0]).toContain(`nothing is kept in ${folder}: `);
+  });
+
+  it("believes nothing that another user could have written", () => {
+    cacheOf().put("key-1", source, {});
+    chmodSync(join(folder, "key-1"), 0o666);
+    expect(cacheOf().get("key-1", "x")).toBeUndefined();
+    chmodSync(join(folder, "key-1"), 0o600);
+    expect(cacheOf().get("key-1", "x")).toBeDefined();
+    chmodSync(folder, 0o777);
+    const cache = cacheOf();
+    expect(cache.get("key-1", "x")).toBeUndefined();
+    cache.put("key-2", source, {});
+    expect(readdirSync(folder)).toEqual(["key-1"]);
+    expect(notes).toEqual([expect.stringContaining(`${folder} belongs to another user, or others may write to it`)]);
+    chmodSync(folder, 0o700);
+    symlinkSync(join(folder, "key-1"), join(folder, "key-3"));
+    expect(cacheOf().get("key-3", "x")).toBeUndefined();
+  });
+
+  it.runIf(process.getuid?.() === 0)("nor what another user owns", () => {
+    cacheOf().put("key-1", source, {});
+    chownSync(join(folder, "key-1"), 12345, 12345);
+    expect(cacheOf().get("key-1", "x")).toBeUndefined();
+    chownSync(folder, 12345, 12345);
+    cacheOf().put("key-2", source, {});
+    expect(readdirSync(folder)).toEqual(["key-1"]);
   });
 
   it("leaves no temporary file when an entry cannot take its place", () => {

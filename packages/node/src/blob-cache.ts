@@ -1,9 +1,10 @@
 // Keeps what was expensive to unpack: a vmlinux takes most of a second to unpack and 40 ms to read back. Entries are
 // named by a digest of what they were made from, written whole or not at all, and checked before they are believed.
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
   closeSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -15,12 +16,13 @@ import {
   writeSync,
 } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type ByteSource, SubSource } from "../../core/src/bytes/source.ts";
 import { FileSource } from "./file-source.ts";
-import { xxh32 } from "./xxh32.ts";
 
-const MAGIC = Buffer.from("PLMPSST1");
+const MAGIC = Buffer.from("PLMPSST2");
+/** Magic, u32 length of the description, 4 bytes of zeros, its SHA-256. */
+const HEAD = 48;
 const CHUNK = 256 * 1024;
 const ZEROS = new Uint8Array(CHUNK);
 const ALIGN = 4096;
@@ -42,8 +44,8 @@ export interface Blob {
 interface Meta {
   readonly key: string;
   readonly size: number;
-  /** XXH32 of each 256 KiB; null for one of zeros, which is half of a vmlinux: a hole in the file. */
-  readonly digests: readonly (number | null)[];
+  /** SHA-256 of each 256 KiB, hex; null for one of zeros, which is half of a vmlinux: a hole in the file. */
+  readonly digests: readonly (string | null)[];
   readonly facts: BlobFacts;
 }
 
@@ -78,6 +80,7 @@ export class BlobCache {
     const path = join(this.folder, key);
     let file: FileSource;
     try {
+      if (!this.isTrusted() || !isOwnFile(path)) return undefined;
       file = new FileSource(path);
     } catch {
       return undefined;
@@ -95,11 +98,26 @@ export class BlobCache {
     }
   }
 
+  /**
+   * What an entry says is believed since nobody but this user can have written it: the folder and the one above it are this
+   * user's own, and no other may write there. Told once when that is not so; nothing is then read or kept.
+   */
+  private isTrusted(): boolean {
+    const wrong = [dirname(this.folder), this.folder].find((folder) => isForeign(folder, folder === this.folder));
+    if (wrong === undefined) return true;
+    if (!this.complained) {
+      const why = "belongs to another user, or others may write to it";
+      this.options.note(`${wrong} ${why}: unpacked images are not kept there (chmod go-w, or XDG_CACHE_HOME)`);
+    }
+    this.complained = true;
+    return false;
+  }
+
   /** Writes an entry, then drops old ones beyond the limit. Failing to write is a note, never an error. */
   put(key: string, bytes: ByteSource, facts: BlobFacts): void {
     const path = join(this.folder, key);
     const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
-    if (bytes.size > this.limit) return;
+    if (bytes.size > this.limit || !this.isTrusted()) return;
     try {
       mkdirSync(this.folder, { recursive: true, mode: 0o700 });
       writeBlob(temporary, key, bytes, facts);
@@ -133,15 +151,37 @@ export class BlobCache {
   }
 }
 
-/** Layout: magic, u32 length and u32 XXH32 of the JSON text, the text, zeros up to a page, the bytes. */
+/** A folder in which another user can put or exchange files. Where there are no users none is. */
+function isForeign(folder: string, itself: boolean): boolean {
+  const stat = statSync(folder, { throwIfNoEntry: false });
+  const user = process.getuid?.();
+  if (stat === undefined || !stat.isDirectory() || user === undefined) return false;
+  const open = (stat.mode & 0o022) !== 0;
+  if (itself) return stat.uid !== user || open;
+  // Of a sticky folder (/tmp) others cannot rename what is not theirs.
+  return (stat.uid !== user && stat.uid !== 0) || (open && (stat.mode & 0o1000) === 0);
+}
+
+/** A regular file (no link to one) of this user that no other may change. */
+function isOwnFile(path: string): boolean {
+  const stat = lstatSync(path);
+  const user = process.getuid?.();
+  return stat.isFile() && (user === undefined || (stat.uid === user && (stat.mode & 0o022) === 0));
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Layout: magic, u32 length, u32 0, SHA-256 of the JSON text, the text, zeros up to a page, the bytes. */
 function readMeta(file: ByteSource, key: string): { meta: Meta; start: number } {
-  const head = Buffer.from(file.read(0, 16));
+  const head = Buffer.from(file.read(0, HEAD));
   const length = head.readUInt32LE(8);
   if (!head.subarray(0, 8).equals(MAGIC) || length > META_MAX) throw new Error("no cache entry");
-  const text = file.read(16, length);
-  if (xxh32(text) !== head.readUInt32LE(12)) throw new Error("damaged description");
+  const text = file.read(HEAD, length);
+  if (sha256(text) !== head.toString("hex", 16, HEAD)) throw new Error("damaged description");
   const meta = JSON.parse(new TextDecoder().decode(text)) as Meta;
-  const start = Math.ceil((16 + length) / ALIGN) * ALIGN;
+  const start = Math.ceil((HEAD + length) / ALIGN) * ALIGN;
   if (meta.key !== key || start + meta.size !== file.size) throw new Error("not the entry that its name says");
   return { meta, start };
 }
@@ -154,7 +194,7 @@ function checkData(path: string, start: number, meta: Meta): void {
       const chunk = buffer.subarray(0, Math.min(CHUNK, meta.size - at));
       const got = readSync(fd, chunk, 0, chunk.length, start + at);
       const digest = meta.digests[i];
-      if (got !== chunk.length || (digest === null ? !isZero(chunk) : xxh32(chunk) !== digest)) {
+      if (got !== chunk.length || (digest === null ? !isZero(chunk) : sha256(chunk) !== digest)) {
         throw new Error("damaged data");
       }
     }
@@ -171,19 +211,19 @@ function writeBlob(path: string, key: string, bytes: ByteSource, facts: BlobFact
   const chunks = function* (): Generator<[number, Uint8Array], void> {
     for (let at = 0; at < bytes.size; at += CHUNK) yield [at, bytes.read(at, Math.min(CHUNK, bytes.size - at))];
   };
-  const digests: (number | null)[] = [];
-  for (const [, chunk] of chunks()) digests.push(isZero(chunk) ? null : xxh32(chunk));
+  const digests: (string | null)[] = [];
+  for (const [, chunk] of chunks()) digests.push(isZero(chunk) ? null : sha256(chunk));
   const meta: Meta = { key, size: bytes.size, digests, facts };
   const text = Buffer.from(JSON.stringify(meta));
-  const start = Math.ceil((16 + text.length) / ALIGN) * ALIGN;
-  const head = Buffer.alloc(16);
+  const start = Math.ceil((HEAD + text.length) / ALIGN) * ALIGN;
+  const head = Buffer.alloc(HEAD);
   MAGIC.copy(head);
   head.writeUInt32LE(text.length, 8);
-  head.writeUInt32LE(xxh32(text), 12);
+  head.write(sha256(text), 16, "hex");
   const fd = openSync(path, "wx", 0o600);
   try {
     writeAll(fd, head, 0);
-    writeAll(fd, text, 16);
+    writeAll(fd, text, HEAD);
     for (const [at, chunk] of chunks()) if (digests[at / CHUNK] !== null) writeAll(fd, chunk, start + at);
     ftruncateSync(fd, start + bytes.size);
   } finally {

@@ -1,6 +1,6 @@
 // Finds the .ko files of a dump's modules: in what the user names, else under /lib/modules, else beside the dump.
 // All names are asked for at once, since a package is one packed stream that is best walked once.
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { MissingError } from "../../core/src/bytes/errors.ts";
 import type { ByteSource } from "../../core/src/bytes/source.ts";
@@ -9,8 +9,12 @@ import { canonicalModuleName, moduleNameOf } from "../../core/src/image/module-n
 import type { ModuleImage } from "../../core/src/image/types.ts";
 import { prepareCodecs, prepareSyncCodecs } from "./codecs.ts";
 import type { FilesContext, Origin } from "./context.ts";
+import { FileSource } from "./file-source.ts";
 import { listFolder, noSuchPath } from "./folder.ts";
 import { modulePlaces, releaseRank } from "./places.ts";
+
+/** A distribution's list of 7,000 modules takes 1 MiB. */
+const MODULES_DEP_LIMIT = 64 << 20;
 
 export interface ModuleRequest {
   readonly name: string;
@@ -143,7 +147,14 @@ async function* placesAt(
 function readModulesDep(folder: string): string[] | undefined {
   let text: string;
   try {
-    text = readFileSync(join(folder, "modules.dep"), "latin1");
+    // No pipe, no device, no file without an end: what any other path of a user's is opened by.
+    const source = new FileSource(join(folder, "modules.dep"));
+    try {
+      if (source.size > MODULES_DEP_LIMIT) return undefined;
+      text = new TextDecoder("latin1").decode(source.read(0, source.size));
+    } finally {
+      source.close();
+    }
   } catch {
     return undefined;
   }

@@ -10,7 +10,7 @@ import { FormatError, MissingError, PalimpsestError } from "../../core/src/bytes
 import type { KernelImage } from "../../core/src/image/types.ts";
 import type { Kernel } from "../../core/src/kernel/kernel.ts";
 import { openKernel } from "../../core/src/kernel/open.ts";
-import { openDump as openDumpSource } from "../../core/src/memory/open.ts";
+import { needsZstd, openDump as openDumpSource } from "../../core/src/memory/open.ts";
 import type { Dump } from "../../core/src/memory/types.ts";
 import { DebugInfo } from "./debug-info.ts";
 import { FileSource } from "./file-source.ts";
@@ -38,6 +38,7 @@ export async function openDump(path: string, options: OpenDumpOptions = {}): Pro
   try {
     const { force, onProgress, onNote, signal } = options;
     onProgress?.({ part: 0.05, what: "opening the dump" });
+    if (needsZstd(source)) await prepareCodecs();
     const dump = openDumpSource(source, { inflate });
     onProgress?.({ part: 0.1, what: "finding the kernel" });
     const debugInfo = options.debugInfo === undefined ? undefined : await openDebugInfo(options.debugInfo);

@@ -17,7 +17,7 @@ import type { UnknownPart } from "../sites/base/site.ts";
 import { type GeneratedCode, generatedCode } from "../sites/generated/generated-code.ts";
 import { type ReplayedObject, replayObject } from "../sites/replay.ts";
 import { leaveOutUnknownTables } from "../sites/unknown/unknown-tables.ts";
-import { kaslrOffsetOf, moduleBuildId } from "./identity.ts";
+import { kaslrOffsetOf, moduleBuildId, offsetContradiction } from "./identity.ts";
 import { unmovedPlaces } from "./misplaced.ts";
 import { auditObject, type ObjectAudit } from "./object-audit.ts";
 import { leaveOutUnknownRules } from "./unknown-rules.ts";
@@ -157,6 +157,8 @@ export function* auditSteps(
     audit(module.name, () => built);
   }
   const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
+  const moved = offsetContradiction(kernel, kaslrOffset);
+  if (moved !== undefined) problems.push(moved);
   // Findings beyond a limit are only counted; another round sees those.
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const parts = leaveOutUnknownRules(objects);

@@ -26,12 +26,23 @@ export function imageMismatch(kernel: Kernel, image: KernelImage): string | unde
  * @throws FormatError when the image has no .text
  */
 export function kaslrOffsetOf(kernel: Kernel, image: KernelImage): number {
-  if (kernel.kaslrOffset !== undefined && kernel.kaslrOffset < 1n << 31n) return Number(kernel.kaslrOffset);
   const text = image.elf.section(".text");
-  if (text === undefined) throw new FormatError(image.path, "has no section .text");
   // .text starts at _text; _stext may lie a little behind it (3.0: 0x1c0), never a page.
-  const start = kernel.find("_text") ?? kernel.address("_stext");
-  return Number((start - text.address) & ~0xfffn);
+  const start = kernel.find("_text") ?? kernel.find("_stext");
+  if (text !== undefined && start !== undefined) return Number((start - text.address) & ~0xfffn);
+  if (kernel.kaslrOffset !== undefined && kernel.kaslrOffset < 1n << 31n) return Number(kernel.kaslrOffset);
+  if (text === undefined) throw new FormatError(image.path, "has no section .text");
+  return Number((kernel.address("_stext") - text.address) & ~0xfffn);
+}
+
+/** A word about a KERNELOFFSET in VMCOREINFO that the image contradicts. */
+export function offsetContradiction(kernel: Kernel, offset: number | undefined): string | undefined {
+  if (offset === undefined || kernel.kaslrOffset === undefined || kernel.kaslrOffset === BigInt(offset))
+    return undefined;
+  return (
+    `VMCOREINFO's KERNELOFFSET is 0x${kernel.kaslrOffset.toString(16)}, but by symbols and image the kernel was moved by ` +
+    `0x${offset.toString(16)}, which is used`
+  );
 }
 
 /** The build-id of a loaded module, from its note in memory. */

@@ -21,7 +21,7 @@ export function dumpFacts(kernel: Kernel): DumpFacts {
 
 export function kernelFacts(kernel: Kernel, kaslrOffset?: number): KernelFacts {
   const machine = machineOf(kernel);
-  const offset = kernel.kaslrOffset ?? (kaslrOffset === undefined ? undefined : BigInt(kaslrOffset));
+  const offset = kaslrOffset === undefined ? kernel.kaslrOffset : BigInt(kaslrOffset);
   return {
     release: kernel.release,
     buildId: kernel.buildId ?? null,

@@ -7,10 +7,13 @@ import { checkHasCode, openElf } from "./elf-file.ts";
 import { readBuildId } from "./identity.ts";
 import type { OpenImageOptions } from "./kernel-image.ts";
 import { moduleNameOf } from "./module-name.ts";
+import { checkSections } from "./section-check.ts";
 import type { ElfFile, ModuleImage } from "./types.ts";
 
 const ET_REL = 1;
 const MODINFO_MAX = 1 << 20;
+/** No module is larger, debug information included (amdgpu.ko of a debug build: 150 MiB). */
+const MODULE_LIMIT = 192 << 20;
 const latin1 = new TextDecoder("latin1");
 
 /**
@@ -24,6 +27,7 @@ export function openModuleImage(source: ByteSource, options: OpenImageOptions = 
     throw new FormatError(`${elf.source.name}: ELF header+0x10`, `type ${elf.header.type} is no module's (1)`);
   }
   checkHasCode(elf);
+  checkSections(elf);
   const info = readModinfo(elf);
   return {
     path: source.name,
@@ -39,7 +43,8 @@ function unpackModule(source: ByteSource, options: OpenImageOptions): ByteSource
   const codec = detectCodec(source.read(0, Math.min(9, source.size)));
   if (codec === undefined) throw new UnsupportedError(source.name, "a file that is no ELF module, packed or not,");
   const packed = source.read(0, source.size);
-  const elf = new BufferSource(source.name, decompress(codec, packed, { name: source.name, limit: options.limit }));
+  const limit = options.limit ?? MODULE_LIMIT;
+  const elf = new BufferSource(source.name, decompress(codec, packed, { name: source.name, limit }));
   if (!isElf(elf)) throw new FormatError(source.name, `the ${codec} data unpacks to something that is no ELF file`);
   return elf;
 }

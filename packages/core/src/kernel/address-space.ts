@@ -39,17 +39,30 @@ export function findImageRun(memory: VirtualMemory): { start: VirtualAddress; le
   return best && { start: addressAdd(KERNEL_MAP_BASE, best.start), length: best.length };
 }
 
-/** The address space that VMCOREINFO, the CPUs' registers or the dump's own segments tell, the first that maps a kernel. */
-function openAddressSpace(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined): AddressSpace | undefined {
+/** Where VMCOREINFO says that the kernel's own top table lies: `init_top_pgt` (before 4.13 `swapper_pg_dir`). */
+function toldRoot(vmcoreinfo: Vmcoreinfo | undefined): { top: VirtualAddress; physical: bigint } | undefined {
   const top = vmcoreinfo?.symbol("init_top_pgt") ?? vmcoreinfo?.symbol("swapper_pg_dir");
   const physBase = vmcoreinfo?.number("phys_base");
-  if (top !== undefined && physBase !== undefined) {
-    const levels = vmcoreinfo?.number("pgtable_l5_enabled") === 1n ? 5 : 4;
-    const root = physicalAddress(top - KERNEL_MAP_BASE + physBase);
-    const memory = new PageTableMemory(dump.physical, root, levels, dump.segments);
-    const image = findImageRun(memory);
-    if (image) return { memory, evidence: "VMCOREINFO (init_top_pgt, phys_base)", image };
-  }
+  return top === undefined || physBase === undefined ? undefined : { top, physical: top - KERNEL_MAP_BASE + physBase };
+}
+
+/** Whether tables map the kernel's top table to where VMCOREINFO has it; undefined when VMCOREINFO does not say. */
+function agrees(memory: VirtualMemory, vmcoreinfo: Vmcoreinfo | undefined): boolean | undefined {
+  const told = toldRoot(vmcoreinfo);
+  return told && memory.tryTranslate(told.top)?.physical === told.physical;
+}
+
+function byVmcoreinfo(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined): AddressSpace | undefined {
+  const told = toldRoot(vmcoreinfo);
+  if (told === undefined || told.physical < 0n) return undefined;
+  const levels = vmcoreinfo?.number("pgtable_l5_enabled") === 1n ? 5 : 4;
+  const memory = new PageTableMemory(dump.physical, physicalAddress(told.physical), levels, dump.segments);
+  const image = findImageRun(memory);
+  return image && { memory, evidence: "VMCOREINFO (init_top_pgt, phys_base)", image };
+}
+
+/** The address space that the CPUs' registers or the dump's own segments tell, the first that maps a kernel. */
+function byRegisters(dump: Dump): AddressSpace | undefined {
   for (const candidate of pageTableRoots(dump)) {
     const memory = new PageTableMemory(dump.physical, candidate.root, candidate.levels, dump.segments);
     const image = findImageRun(memory);
@@ -84,29 +97,58 @@ function searchAddressSpace(dump: Dump): AddressSpace | undefined {
 /** Address space and VMCOREINFO of a dump. */
 export interface Located {
   readonly space: AddressSpace;
+  /** Undefined when there is none, or when it is of another boot. */
   readonly vmcoreinfo: Vmcoreinfo | undefined;
 }
 
 /**
  * By the dump's notes, else by what its memory holds: the kernel's own VMCOREINFO page, which is there whether or not
- * anybody wrote a note of it, else page tables by their shape (LiME, AVML, raw memory).
+ * anybody wrote a note of it, else page tables by their shape (LiME, AVML, raw memory). A VMCOREINFO is believed when the
+ * tables that it leads to map themselves where it says; one that other tables contradict is told, and not used.
  * @throws MissingError when no page table in the dump maps a kernel
  */
-export function locateKernel(dump: Dump): Located {
+export function locateKernel(dump: Dump, problems: string[] = []): Located {
   const vmcoreinfo = dump.vmcoreinfo === undefined ? undefined : parseVmcoreinfo(dump.vmcoreinfo);
-  const noted = openAddressSpace(dump, vmcoreinfo);
-  if (noted !== undefined) return { space: noted, vmcoreinfo };
+  const noted = byVmcoreinfo(dump, vmcoreinfo);
+  if (noted !== undefined && agrees(noted.memory, vmcoreinfo)) return { space: noted, vmcoreinfo };
+  const registered = byRegisters(dump);
+  if (registered !== undefined && agrees(registered.memory, vmcoreinfo) !== false)
+    return { space: registered, vmcoreinfo };
   for (const { text, at } of vmcoreinfoInMemory(dump)) {
     const found = parseVmcoreinfo(text);
-    const space = openAddressSpace(dump, found);
-    const evidence = `${space?.evidence}, a text at physical 0x${at.toString(16)}`;
-    if (space !== undefined) return { space: { ...space, evidence }, vmcoreinfo: found };
+    const space = byVmcoreinfo(dump, found) ?? registered;
+    if (space === undefined || agrees(space.memory, found) === false) continue;
+    if (vmcoreinfo !== undefined) tellOtherBoot(vmcoreinfo, space, problems);
+    const evidence = `${space.evidence}, a text at physical 0x${at.toString(16)}`;
+    return { space: { ...space, evidence }, vmcoreinfo: found };
   }
-  const space = searchAddressSpace(dump);
+  const space = registered ?? searchAddressSpace(dump);
+  if (space !== undefined && agrees(space.memory, vmcoreinfo) === false) {
+    // Tables that map nothing where a kernel's own would be contradict nobody.
+    const told = toldRoot(vmcoreinfo);
+    const mapped = told && space.memory.tryTranslate(told.top);
+    if (vmcoreinfo !== undefined && (mapped !== undefined || noted === undefined)) {
+      tellOtherBoot(vmcoreinfo, space, problems);
+      return { space, vmcoreinfo: undefined };
+    }
+    return { space: noted ?? space, vmcoreinfo };
+  }
   if (space !== undefined) return { space, vmcoreinfo };
+  if (noted !== undefined) return { space: noted, vmcoreinfo };
   throw new MissingError(
     "a page table that maps a Linux x86-64 kernel",
     "the dump has neither a usable VMCOREINFO nor CPU registers whose CR3 leads to one, and a search found none",
+  );
+}
+
+function tellOtherBoot(vmcoreinfo: Vmcoreinfo, { memory, evidence }: AddressSpace, problems: string[]): void {
+  const told = toldRoot(vmcoreinfo);
+  if (told === undefined) return;
+  const mapped = memory.tryTranslate(told.top)?.physical;
+  const found = mapped === undefined ? "nothing" : `physical 0x${mapped.toString(16)}`;
+  problems.push(
+    `the dump's VMCOREINFO is of another boot: it has the kernel's page tables (0x${told.top.toString(16)}) at physical ` +
+      `0x${told.physical.toString(16)}, the dump's memory has ${found} there; it is not used (found by ${evidence})`,
   );
 }
 

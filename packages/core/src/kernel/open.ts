@@ -16,6 +16,7 @@ import { Structures } from "./layouts/structures.ts";
 import { type GivenTypes, openTypes, type TypesContext } from "./layouts/type-sources.ts";
 import { moduleSymbols } from "./modules/module-symbols.ts";
 import { readModules } from "./modules/modules.ts";
+import { contradictionOf } from "./vmcoreinfo-check.ts";
 
 export interface OpenKernelOptions {
   /** Layouts out of a file that the user gives. May throw, when the file belongs to another build. */
@@ -28,15 +29,16 @@ export interface OpenKernelOptions {
  * @throws MissingError when there is no kernel to be found, or one without symbols
  */
 export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel {
-  const problems: string[] = [...dump.problems];
+  const problems: string[] = [];
   const unseen: string[] = [];
   const tellUnseen = (what: string): void => {
     unseen.push(what);
     problems.push(what);
   };
-  const { space, vmcoreinfo } = locateKernel(dump);
+  const located = locateKernel(dump, problems);
+  const { space } = located;
   const { memory } = space;
-  const core = readCoreSymbols(space, vmcoreinfo, options.symbols, problems);
+  const core = readCoreSymbols(space, located.vmcoreinfo, options.symbols, problems);
   const symbols = core.table;
   const find = (name: string): VirtualAddress | undefined => symbols.lookup(name)?.address;
   const address = (name: string): VirtualAddress => {
@@ -46,13 +48,19 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
   };
   const banner = find("linux_banner");
   const version = banner === undefined ? "" : (readText(memory, banner, 512) ?? "").trim();
-  const release = /^Linux version (\S+)/.exec(version)?.[1] ?? vmcoreinfo?.release ?? "";
+  const bannerRelease = /^Linux version (\S+)/.exec(version)?.[1];
+  const other = located.vmcoreinfo && contradictionOf(located.vmcoreinfo, symbols, memory, bannerRelease);
+  if (other !== undefined) problems.push(`VMCOREINFO is of another boot or kernel: ${other}; it is not used`);
+  const vmcoreinfo = other === undefined ? located.vmcoreinfo : undefined;
+  const release = bannerRelease ?? vmcoreinfo?.release ?? "";
   if (release === "") problems.push("the kernel's release is unknown: neither linux_banner nor VMCOREINFO tells it");
   const buildId = readBuildId(memory, find) ?? vmcoreinfo?.buildId;
   const context = { memory, symbols, buildId, release, version };
   const { types, evidence } = openTypes(context, options.types?.(context), problems);
   const structures = new Structures(memory, types);
-  const modules = readModules(structures, find("modules"), problems);
+  // A kernel without CONFIG_MODULES has neither the list nor the code that loads.
+  const modular = find("modules") !== undefined || find("load_module") !== undefined;
+  const modules = modular ? readModules(structures, find("modules"), problems, tellUnseen) : [];
   const cpuContext = { memory, structures, symbols };
   const cpus = assignNotes(dump, cpuContext, problems);
   const { contradiction } = readOnline({ cpus }, cpuContext);
@@ -82,7 +90,10 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     kaslrOffset: vmcoreinfo?.kernelOffset,
     initFreed: isInitFreed(memory, types, find),
     evidence: [...core.evidence, ...evidence],
-    problems,
+    // Asked when a command is done: pages that cannot be unpacked and types that contradict themselves show as they are met.
+    get problems() {
+      return [...dump.problems, ...(types.problems?.() ?? []), ...problems];
+    },
     unseen,
     address,
     find,

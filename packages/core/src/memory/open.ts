@@ -1,14 +1,15 @@
 // The door of the room: a file of any supported kind becomes a Dump. A new format is one file beside this one and one
 // case here.
 import type { PageInflater } from "../bytes/decompress/zlib-page.ts";
-import { FormatError, UnsupportedError } from "../bytes/errors.ts";
+import { FormatError, PalimpsestError, UnsupportedError } from "../bytes/errors.ts";
 import type { ByteSource } from "../bytes/source.ts";
 import { openElfCore } from "./formats/elf-core.ts";
 import { unflatten } from "./formats/flattened.ts";
-import { openKdump } from "./formats/kdump.ts";
+import { hasZstdPages, openKdump } from "./formats/kdump.ts";
 import { openLime } from "./formats/lime.ts";
 import { openRaw } from "./formats/raw.ts";
 import { describeFile, dumpKind } from "./identify.ts";
+import { telling } from "./telling-memory.ts";
 import type { Dump } from "./types.ts";
 
 export interface OpenOptions {
@@ -22,6 +23,10 @@ export interface OpenOptions {
  *   for a dump of a kind or with a feature that is not read; TruncatedError when not even the headers are there
  */
 export function openDump(source: ByteSource, options: OpenOptions = {}): Dump {
+  return telling(openAny(source, options));
+}
+
+function openAny(source: ByteSource, options: OpenOptions): Dump {
   const kind = dumpKind(source);
   switch (kind) {
     case "elf":
@@ -42,6 +47,20 @@ export function openDump(source: ByteSource, options: OpenOptions = {}): Dump {
       if (typeof raw === "string") throw new FormatError(source.name, `not a memory dump: ${raw}`);
       return raw;
     }
+  }
+}
+
+/** Whether pages of this dump are packed with zstd, whose decoder is to be started before it is opened (`await loadZstd()`). */
+export function needsZstd(source: ByteSource): boolean {
+  try {
+    const kind = dumpKind(source);
+    if (kind === "kdump") return hasZstdPages(source);
+    if (kind !== "flattened") return false;
+    const inner = unflatten(source, []);
+    return dumpKind(inner) === "kdump" && hasZstdPages(inner);
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    return false; // opening it says what is wrong
   }
 }
 

@@ -82,9 +82,12 @@ export interface Dump {
   readonly segments: readonly VirtualSegment[];
   /** utsname etc. out of a kdump header, where present. */
   readonly header?: Readonly<Record<string, string>>;
-  /** True when the file holds less memory than it claims: cut off, or its writer ran out of space; `problems` says where. */
+  /**
+   * True when the file holds less memory than it claims: cut off, its writer ran out of space, a page is broken (known once it
+   * was read); `problems` says where.
+   */
   readonly incomplete: boolean;
-  /** Things about the file that a user should know (truncated tail, pages missing …), in plain words with offsets. */
+  /** Things about the file that a user should know (truncated tail, broken pages …), in plain words with offsets. May grow. */
   readonly problems: readonly string[];
 }
 

@@ -47,6 +47,8 @@ const MAX_STEPS = 64;
 const MAX_DEPTH = 24;
 /** Longest list of flattened members; the largest structures of a kernel have several hundred. */
 const MAX_MEMBERS = 20_000;
+/** Members that are looked at for one question, anonymous ones inside anonymous ones included. */
+const MAX_LOOKS = 100_000;
 
 interface Found {
   readonly type: TypeRef;
@@ -57,6 +59,8 @@ interface Found {
 export abstract class TypeGraph implements TypeTable {
   abstract readonly origin: string;
   private readonly nodes = new Map<TypeRef, TypeNode>();
+  private readonly contradictions = new Set<string>();
+  private readonly foundNames = new Map<string, TypeRef | undefined>();
 
   /** Decodes one node; called once for each that is asked for. */
   protected abstract decode(ref: TypeRef): TypeNode;
@@ -65,6 +69,23 @@ export abstract class TypeGraph implements TypeTable {
   /** Enums without a name, for `enumerator("", …)`. */
   protected abstract anonymousEnums(): Iterable<TypeRef>;
   abstract names(): Iterable<string>;
+
+  problems(): readonly string[] {
+    return [...this.contradictions];
+  }
+
+  /** What no compiler writes. Such a type has the members that were reached before, and no more. */
+  private contradicts(node: TypeNode, how: string): void {
+    const name = node.kind === "struct" || node.kind === "union" ? `${node.kind} ${node.name || "{…}"}` : node.kind;
+    if (this.contradictions.size < 16) this.contradictions.add(`${this.origin}: ${name} ${how}`);
+  }
+
+  /** find(), asked once a name: a name may have thousands of declarations. */
+  private findOnce(space: NameSpace, name: string): TypeRef | undefined {
+    const key = `${space} ${name}`;
+    if (!this.foundNames.has(key)) this.foundNames.set(key, this.find(space, name));
+    return this.foundNames.get(key);
+  }
 
   sizeOf(type: string): number | undefined {
     if (type.trimEnd().endsWith("*")) return POINTER_SIZE;
@@ -95,7 +116,7 @@ export abstract class TypeGraph implements TypeTable {
         bits += step * (this.size(node.element) ?? Number.NaN) * 8;
         ref = node.element;
       } else {
-        const found: Found | undefined = this.findMember(ref, step, 0);
+        const found: Found | undefined = this.findMember(ref, step, new Set(), { left: MAX_LOOKS });
         if (found === undefined) return undefined;
         bits += found.bitOffset;
         bitSize = found.bitSize;
@@ -111,7 +132,7 @@ export abstract class TypeGraph implements TypeTable {
     const node = this.resolve(place.type);
     if (node.kind !== "struct" && node.kind !== "union") return undefined;
     const out: (Member & { readonly name: string })[] = [];
-    this.flatten(node.members, place.bitOffset, 0, out);
+    this.flatten(node.members, place.bitOffset, [node], out, { left: MAX_LOOKS });
     return out;
   }
 
@@ -130,7 +151,7 @@ export abstract class TypeGraph implements TypeTable {
   enumerators(enumName: string): ReadonlyMap<string, bigint> | undefined {
     const bare = enumName.replace(/^enum\s+/, "");
     for (const space of ["enum", "plain"] as const) {
-      const ref = this.find(space, bare);
+      const ref = this.findOnce(space, bare);
       const node = ref === undefined ? undefined : this.resolve(ref);
       if (node?.kind === "enum") return node.values;
     }
@@ -149,7 +170,7 @@ export abstract class TypeGraph implements TypeTable {
 
   private named(type: string): TypeRef | undefined {
     const match = /^(struct|union|enum)\s+(.+)$/.exec(type.trim());
-    return match ? this.find(match[1] as NameSpace, match[2]) : this.find("plain", baseName(type.trim()));
+    return match ? this.findOnce(match[1] as NameSpace, match[2]) : this.findOnce("plain", baseName(type.trim()));
   }
 
   /** Behind typedefs and qualifiers; a declaration gives way to the definition of its name. */
@@ -158,7 +179,7 @@ export abstract class TypeGraph implements TypeTable {
     for (let i = 0; i < MAX_STEPS; i++) {
       if (node.kind === "alias") node = this.node(node.target);
       else if (node.kind === "forward") {
-        const full = this.find(node.tag, node.name);
+        const full = this.findOnce(node.tag, node.name);
         const target = full === undefined ? node : this.node(full);
         return target.kind === "alias" ? node : target;
       } else return node;
@@ -185,30 +206,47 @@ export abstract class TypeGraph implements TypeTable {
     }
   }
 
-  private findMember(ref: TypeRef, name: string, depth: number): Found | undefined {
+  /** @param seen structures that are known not to have it, or that the search is inside of */
+  private findMember(ref: TypeRef, name: string, seen: Set<TypeNode>, budget: { left: number }): Found | undefined {
     const node = this.resolve(ref);
-    if ((node.kind !== "struct" && node.kind !== "union") || depth > MAX_DEPTH) return undefined;
+    if ((node.kind !== "struct" && node.kind !== "union") || seen.has(node) || seen.size > MAX_MEMBERS)
+      return undefined;
+    seen.add(node);
+    budget.left -= node.members.length;
+    if (budget.left < 0) {
+      this.contradicts(node, `has more than ${MAX_LOOKS} members`);
+      return undefined;
+    }
     const own = node.members.find((m) => m.name === name);
     if (own !== undefined) return own;
+    if (seen.size > MAX_DEPTH * MAX_DEPTH) return undefined;
     for (const member of node.members) {
       if (member.name !== "") continue;
-      const inner = this.findMember(member.type, name, depth + 1);
+      const inner = this.findMember(member.type, name, seen, budget);
       if (inner !== undefined) return { ...inner, bitOffset: member.bitOffset + inner.bitOffset };
     }
     return undefined;
   }
 
+  /** @param inside the structures that these are members of, outermost first */
   private flatten(
     members: readonly RawMember[],
     start: number,
-    depth: number,
+    inside: readonly TypeNode[],
     out: (Member & { readonly name: string })[],
+    budget: { left: number },
   ): void {
     for (const member of members) {
+      if (--budget.left < 0 || out.length >= MAX_MEMBERS) {
+        this.contradicts(inside[0], `has more than ${MAX_MEMBERS} members`);
+        return;
+      }
       const inner = member.name === "" ? this.resolve(member.type) : undefined;
       if (inner?.kind === "struct" || inner?.kind === "union") {
-        if (depth < MAX_DEPTH) this.flatten(inner.members, start + member.bitOffset, depth + 1, out);
-      } else if (member.name !== "" && out.length < MAX_MEMBERS) {
+        if (inside.includes(inner)) this.contradicts(inner, "contains itself");
+        else if (inside.length <= MAX_DEPTH)
+          this.flatten(inner.members, start + member.bitOffset, [...inside, inner], out, budget);
+      } else if (member.name !== "") {
         out.push({ name: member.name, ...this.describe(member.type, start + member.bitOffset, member.bitSize) });
       }
     }

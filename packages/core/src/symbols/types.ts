@@ -83,6 +83,8 @@ export interface TypeTable {
   variables?(): readonly Variable[];
   /** `origin` of the source that knows this type; undefined when none does. */
   originOf(type: string): string | undefined;
+  /** Types that contradict themselves, as far as they were asked for: in plain words. */
+  problems?(): readonly string[];
   /** "struct module", "union …", "enum …", and bare typedefs and base types; a name may come twice. Slow: for looking up. */
   names(): Iterable<string>;
 }

@@ -52,6 +52,10 @@ export class LayeredTypes implements TypeTable {
     return this.layers.flatMap((layer) => layer.variables?.() ?? []);
   }
 
+  problems(): readonly string[] {
+    return this.layers.flatMap((layer) => layer.problems?.() ?? []);
+  }
+
   private layer(type: string): TypeTable | undefined {
     let layer = this.chosen.get(type);
     if (layer === undefined) {

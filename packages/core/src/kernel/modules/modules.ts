@@ -133,8 +133,16 @@ export function readModule(s: Structures, address: VirtualAddress): KernelModule
   };
 }
 
-/** All modules on the list `modules` (kernel/module/main.c). Entries that cannot be read are reported and left out. */
-export function readModules(s: Structures, head: VirtualAddress | undefined, problems: string[]): KernelModule[] {
+/**
+ * All modules on the list `modules` (kernel/module/main.c). Entries that cannot be read are reported and left out.
+ * @param unseen told of what keeps a module from being seen
+ */
+export function readModules(
+  s: Structures,
+  head: VirtualAddress | undefined,
+  problems: string[],
+  unseen: (what: string) => void = (what) => problems.push(what),
+): KernelModule[] {
   if (head === undefined) {
     problems.push("the list `modules` has no symbol: modules are unknown");
     return [];
@@ -143,11 +151,11 @@ export function readModules(s: Structures, head: VirtualAddress | undefined, pro
   if (list === undefined) {
     const first = s.memory.tryRead(head, 8);
     if (first !== undefined && getU64(first, 0) === head) return []; // none is loaded, so none can show its layout
-    problems.push(`struct module has no known layout (${s.types.origin}): modules are unknown`);
+    unseen(`struct module has no known layout (${s.types.origin}): modules are unknown`);
     return [];
   }
   const walk = walkList(s.memory, head, list.offset, MAX_MODULES);
-  if (walk.problem) problems.push(`the list of modules: ${walk.problem}`);
+  if (walk.problem) unseen(`the list of modules: ${walk.problem}`);
   const modules: KernelModule[] = [];
   for (const address of walk.entries) {
     try {
@@ -156,7 +164,7 @@ export function readModules(s: Structures, head: VirtualAddress | undefined, pro
       modules.push(module);
     } catch (error) {
       if (!(error instanceof PalimpsestError)) throw error;
-      problems.push(`the module at 0x${address.toString(16)}: ${error.message}`);
+      unseen(`the module at 0x${address.toString(16)}: ${error.message}`);
     }
   }
   return modules;

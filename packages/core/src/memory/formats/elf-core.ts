@@ -6,7 +6,7 @@ import { FormatError } from "../../bytes/errors.ts";
 import type { ByteSource } from "../../bytes/source.ts";
 import type { CpuNote, Dump, PhysicalMemory, VirtualSegment } from "../types.ts";
 import { cpuNotes, vmcoreinfoText } from "./cpu-notes.ts";
-import { type FileRun, FileRunMemory, PHYSICAL_LIMIT } from "./file-runs.ts";
+import { type FileRun, FileRunMemory, PHYSICAL_LIMIT, sharedBytes } from "./file-runs.ts";
 import { notesAt } from "./note-list.ts";
 import { openXenCore } from "./xen-core.ts";
 
@@ -23,8 +23,8 @@ interface Loads {
   /** virtual, physical, memory size: three u64 a PT_LOAD with a virtual address. */
   readonly mapped: BigUint64Array;
   readonly notes: readonly ElfNote[];
-  /** The file ends before what its headers claim. */
-  readonly cut: boolean;
+  /** The file ends before what its headers claim, or they contradict each other. */
+  readonly wrong: boolean;
 }
 
 /**
@@ -75,7 +75,7 @@ class ElfCore implements Dump {
     this.format = loads.mapped.length > 0 ? "elf-paging" : "elf";
     this.physical = new FileRunMemory(source, loads.runs);
     this.notes = loads.notes;
-    this.incomplete = loads.cut;
+    this.incomplete = loads.wrong;
   }
 
   /** Made on first use: 65,000 of them in a dump with paging, and page tables are mostly better. */
@@ -161,7 +161,17 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
   if (unplaced > 0) {
     problems.push(`${source.name}: program headers: ${unplaced} segments have no physical address and are left out`);
   }
-  return { runs, mapped: mapped.subarray(0, mappedLength), notes, cut: cutCount > 0 || count < claimed };
+  const shared = sharedBytes(runs);
+  if (shared !== undefined) {
+    const { first, second } = shared;
+    const at = (value: number) => `0x${value.toString(16)}`;
+    problems.push(
+      `${source.name}: program headers: the segments of physical ${at(first.physical)} and ${at(second.physical)} ` +
+        `share the bytes of the file at ${at(second.offset)}: one of them holds other memory than it says`,
+    );
+  }
+  const wrong = cutCount > 0 || count < claimed || shared !== undefined;
+  return { runs, mapped: mapped.subarray(0, mappedLength), notes, wrong };
 }
 
 /** A u64 as a number, rounded above 2^53: only compared with sizes and limits, which such a value always exceeds. */

@@ -37,6 +37,22 @@ export function mergeRuns(runs: readonly FileRun[]): FileRun[] {
   return out;
 }
 
+/** Two runs that claim the same bytes of the file for different physical memory: one of them at least is wrong. */
+export function sharedBytes(
+  runs: readonly FileRun[],
+): { readonly first: FileRun; readonly second: FileRun } | undefined {
+  const sorted = [...runs].sort((a, b) => a.offset - b.offset || a.physical - b.physical);
+  let widest: FileRun | undefined;
+  for (const run of sorted) {
+    const overlaps = widest !== undefined && run.offset < widest.offset + widest.length;
+    // One mapped page is told a thousand times, at the same distance.
+    if (widest !== undefined && overlaps && run.physical - run.offset !== widest.physical - widest.offset)
+      return { first: widest, second: run };
+    if (widest === undefined || run.offset + run.length > widest.offset + widest.length) widest = run;
+  }
+  return undefined;
+}
+
 /** The ranges of runs that are sorted and do not overlap. */
 export function rangesOf(runs: readonly { physical: number; length: number }[]): PhysicalRange[] {
   const ranges: PhysicalRange[] = [];

@@ -63,6 +63,20 @@ export function openKdump(source: ByteSource, format = "kdump", inflate: PageInf
   };
 }
 
+/** Descriptors that are asked for a codec that the header does not name. */
+const ASKED = 64;
+
+/** By the header's word, or by what the first page descriptors say. @throws as openKdump does */
+export function hasZstdPages(source: ByteSource): boolean {
+  const { status, descriptors } = readKdumpHeader(source);
+  if ((status & ZSTD) !== 0) return true;
+  const there = Math.max(0, Math.min(ASKED * DESCRIPTOR_SIZE, source.size - descriptors));
+  const bytes = source.read(descriptors, there - (there % DESCRIPTOR_SIZE)).slice();
+  const view = new DataView(bytes.buffer);
+  for (let at = 12; at < bytes.length; at += DESCRIPTOR_SIZE) if ((view.getUint32(at, true) & ZSTD) !== 0) return true;
+  return false;
+}
+
 function partNotes(source: ByteSource, part: FilePart, problems: string[]): ElfNote[] {
   const there = Math.max(0, Math.min(part.length, source.size - part.offset));
   try {
@@ -106,6 +120,8 @@ class KdumpMemory implements PhysicalMemory {
   private readonly descriptor = new DataView(new ArrayBuffer(DESCRIPTOR_SIZE));
   private readonly descriptorBytes = new Uint8Array(this.descriptor.buffer);
   private madeRanges: readonly PhysicalRange[] | undefined;
+  /** The file is known to end early, so that pages past its end are absent, not broken. */
+  private readonly cut: boolean;
 
   constructor(
     private readonly source: ByteSource,
@@ -131,6 +147,7 @@ class KdumpMemory implements PhysicalMemory {
     }
     this.firstRank = split === undefined ? 0 : this.rankFrom(split.start);
     this.checkEnd(problems);
+    this.cut = problems.length > 0;
   }
 
   get ranges(): readonly PhysicalRange[] {
@@ -210,7 +227,13 @@ class KdumpMemory implements PhysicalMemory {
     if (at + DESCRIPTOR_SIZE > this.source.size) return false;
     this.descriptorBytes.set(this.source.read(at, DESCRIPTOR_SIZE));
     const offset = this.fieldOffset();
-    return offset !== 0 && offset + this.packedSize() <= this.source.size;
+    const end = offset + this.packedSize();
+    if (offset === 0 || (this.cut && end > this.source.size)) return false;
+    if (end > this.source.size) {
+      const where = `${this.source.name}: page frame 0x${pfn.toString(16)}, descriptor at 0x${at.toString(16)}`;
+      throw new FormatError(where, `its data at 0x${offset.toString(16)} would end past the file's end`);
+    }
+    return true;
   }
 
   private fieldOffset(): number {
