@@ -12,6 +12,9 @@ import { registerLocks } from "./commands/locks.ts";
 import { registerLog } from "./commands/log.ts";
 import { registerProve } from "./commands/prove.ts";
 import { registerRead } from "./commands/read.ts";
+import { registerJanitor } from "./commands/records/janitor.ts";
+import { registerRecord } from "./commands/records/record.ts";
+import { registerServe } from "./commands/records/serve.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerSymbols } from "./commands/symbols.ts";
 import { registerTasks } from "./commands/tasks.ts";
@@ -34,6 +37,9 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   registerTypes,
   registerRead,
   registerExplain,
+  registerRecord,
+  registerJanitor,
+  registerServe,
 ];
 
 const HELP = `
