@@ -35,7 +35,9 @@ export function checkArguments(operation: Operation, raw: RawArguments): Argumen
 function argument({ name, value }: Parameter, raw: readonly (string | Upload)[]): Argument {
   const first = raw[0]!;
   if (value.is === "binary") {
-    return typeof first === "string" ? { fileName: undefined, contentType: undefined, bytes: Buffer.from(first) } : first;
+    return typeof first === "string"
+      ? { fileName: undefined, contentType: undefined, bytes: Buffer.from(first) }
+      : first;
   }
   const texts = raw.map((each) => (typeof each === "string" ? each : Buffer.from(each.bytes).toString("utf8")));
   if (value.is === "list" && texts.length > 1) return texts.map((each) => String(decode(each)));
@@ -95,7 +97,9 @@ export function checkValue(name: string, type: Value, value: unknown): Argument 
 function checkDate(name: string, value: unknown): Date {
   if (typeof value === "string" && /^\d{4}-\d\d-\d\d([T ][\d:.]+)?(Z|[+-]\d\d:?\d\d)?$/.test(value)) {
     const zoned = /T.*(Z|[+-]\d\d:?\d\d)$/.test(value.replace(" ", "T"));
-    const date = new Date(zoned ? value.replace(" ", "T") : `${value.replace(" ", "T")}${value.length > 10 ? "Z" : ""}`);
+    const date = new Date(
+      zoned ? value.replace(" ", "T") : `${value.replace(" ", "T")}${value.length > 10 ? "Z" : ""}`,
+    );
     if (!Number.isNaN(date.getTime())) return date;
   }
   throw new InvalidError(name, "Value doesn't look like a date.");

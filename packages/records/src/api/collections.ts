@@ -3,18 +3,18 @@ import { type RawBuilder, type SqlBool, sql } from "kysely";
 import { ForbiddenError, InvalidError, MissingRecordError } from "../errors.ts";
 import { BUG_COLUMNS, seenBy } from "../model/access.ts";
 import { isOneOf } from "../model/people.ts";
-import { type Search, countTasks, searchTasks } from "../model/search.ts";
+import { countTasks, type Search, searchTasks } from "../model/search.ts";
 import { tasksOf } from "../model/tasks.ts";
 import type { BugTask, Message } from "../store/schema.ts";
 import type { Context } from "./context.ts";
 import {
-  type Entry,
-  type Json,
   activityEntry,
   attachmentEntry,
   bugEntry,
   cveEntry,
+  type Entry,
   entryJson,
+  type Json,
   messageEntry,
   milestoneEntry,
   nominationEntry,
@@ -76,7 +76,9 @@ function bugListing(ctx: Context, condition: RawBuilder<SqlBool>): Listing {
   return {
     of: "bug",
     count: async () => {
-      const row = await query().select((eb) => eb.fn.countAll<string>().as("count")).executeTakeFirstOrThrow();
+      const row = await query()
+        .select((eb) => eb.fn.countAll<string>().as("count"))
+        .executeTakeFirstOrThrow();
       return Number(row.count);
     },
     read: async (start, size) => {
@@ -98,7 +100,9 @@ export async function peopleListing(ctx: Context, text: string | undefined, isTe
 
 export async function pillarListing(ctx: Context, kind: "distribution" | "project", text?: string): Promise<Listing> {
   const rows = await ctx.db.selectFrom("pillar").selectAll().where("kind", "=", kind).orderBy("name").execute();
-  const wanted = rows.filter((row) => !text || `${row.name} ${row.display_name}`.toLowerCase().includes(text.toLowerCase()));
+  const wanted = rows.filter(
+    (row) => !text || `${row.name} ${row.display_name}`.toLowerCase().includes(text.toLowerCase()),
+  );
   return listing(kind, wanted, (row) => pillarEntry(ctx, row));
 }
 
@@ -131,7 +135,11 @@ async function bugCollection(ctx: Context, id: number, name: string): Promise<Li
   switch (name) {
     case "bug_tasks": {
       const rows = await tasksOf(db, id);
-      return { of: "bug_task", count: async () => rows.length, read: (start, size) => taskEntries(ctx, rows.slice(start, start + size)) };
+      return {
+        of: "bug_task",
+        count: async () => rows.length,
+        read: (start, size) => taskEntries(ctx, rows.slice(start, start + size)),
+      };
     }
     case "messages": {
       const rows = await db.selectFrom("message").selectAll().where("bug_id", "=", id).orderBy("index").execute();
@@ -224,7 +232,9 @@ export async function listingOf(ctx: Context, resource: Resource): Promise<Listi
   if (of.kind === "message" && (name === "bug_attachments" || name === "revisions")) {
     if (!seesMessage(ctx, of.message)) throw new ForbiddenError("This comment is hidden.");
     const rows = await ctx.db.selectFrom("attachment").selectAll().where("message_id", "=", of.message.id).execute();
-    return name === "revisions" ? revisions(ctx, of.message) : listing("bug_attachment", rows, (row) => attachmentEntry(ctx, row));
+    return name === "revisions"
+      ? revisions(ctx, of.message)
+      : listing("bug_attachment", rows, (row) => attachmentEntry(ctx, row));
   }
   if (of.kind === "target" && name.endsWith("milestones")) {
     let query = ctx.db.selectFrom("milestone").selectAll().where("pillar_id", "=", of.target.pillar.id).orderBy("name");
@@ -240,7 +250,11 @@ export async function listingOf(ctx: Context, resource: Resource): Promise<Listi
 }
 
 async function revisions(ctx: Context, message: Message): Promise<Listing> {
-  const query = ctx.db.selectFrom("message_revision").selectAll().where("message_id", "=", message.id).orderBy("revision");
+  const query = ctx.db
+    .selectFrom("message_revision")
+    .selectAll()
+    .where("message_id", "=", message.id)
+    .orderBy("revision");
   const path = `bugs/${message.bug_id}/comments/${message.index}`;
   return listing("message_revision", await query.execute(), (row) => ({
     type: "message_revision",

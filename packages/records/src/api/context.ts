@@ -1,9 +1,10 @@
 // One request of the web service: who asks, by which address, and what was read for it already.
+
+import { BUG_COLUMNS, seenBy } from "../model/access.ts";
 import type { Actor, Db } from "../model/people.ts";
 import type { Target } from "../model/targets.ts";
 import type { Store } from "../store/open.ts";
 import type { Bug, Person, Pillar, Series } from "../store/schema.ts";
-import { seenBy, BUG_COLUMNS } from "../model/access.ts";
 
 export class Context {
   private readonly people = new Map<number, Person>();
@@ -36,7 +37,9 @@ export class Context {
   }
 
   async person(id: number): Promise<Person> {
-    const known = this.people.get(id) ?? (await this.db.selectFrom("person").selectAll().where("id", "=", id).executeTakeFirstOrThrow());
+    const known =
+      this.people.get(id) ??
+      (await this.db.selectFrom("person").selectAll().where("id", "=", id).executeTakeFirstOrThrow());
     this.people.set(id, known);
     return known;
   }
@@ -45,13 +48,17 @@ export class Context {
   }
 
   async pillar(id: number): Promise<Pillar> {
-    const known = this.pillars.get(id) ?? (await this.db.selectFrom("pillar").selectAll().where("id", "=", id).executeTakeFirstOrThrow());
+    const known =
+      this.pillars.get(id) ??
+      (await this.db.selectFrom("pillar").selectAll().where("id", "=", id).executeTakeFirstOrThrow());
     this.pillars.set(id, known);
     return known;
   }
 
   async seriesById(id: number): Promise<Series> {
-    const known = this.series.get(id) ?? (await this.db.selectFrom("series").selectAll().where("id", "=", id).executeTakeFirstOrThrow());
+    const known =
+      this.series.get(id) ??
+      (await this.db.selectFrom("series").selectAll().where("id", "=", id).executeTakeFirstOrThrow());
     this.series.set(id, known);
     return known;
   }
@@ -72,7 +79,12 @@ export class Context {
   async readBugs(ids: readonly number[]): Promise<void> {
     const wanted = [...new Set(ids)].filter((id) => !this.bugs.has(id));
     if (wanted.length === 0) return;
-    const rows = await this.db.selectFrom("bug").select(BUG_COLUMNS).where("bug.id", "in", wanted).where(seenBy(this.actor)).execute();
+    const rows = await this.db
+      .selectFrom("bug")
+      .select(BUG_COLUMNS)
+      .where("bug.id", "in", wanted)
+      .where(seenBy(this.actor))
+      .execute();
     for (const row of rows) this.bugs.set(row.id, row);
   }
   async readPeople(ids: readonly (number | null)[]): Promise<void> {

@@ -1,5 +1,7 @@
 // Rows as the entries that Launchpad's client reads: one function a type, each filling every field that types.ts declares.
 import { createHash } from "node:crypto";
+import { type Target, targetName, targetPath } from "../model/targets.ts";
+import { importanceTitle, isOpen, isPrivate, isSecurity, statusTitle } from "../model/words.ts";
 import type {
   Activity,
   Attachment,
@@ -15,8 +17,6 @@ import type {
   Tracker,
   Watch,
 } from "../store/schema.ts";
-import { type Target, targetName, targetPath } from "../model/targets.ts";
-import { importanceTitle, isOpen, isPrivate, isSecurity, statusTitle } from "../model/words.ts";
 import { type Context, dateText } from "./context.ts";
 import type { ResourceType } from "./definition.ts";
 import { typeNamed } from "./types.ts";
@@ -51,7 +51,9 @@ export function entryJson(ctx: Context, { type, path, web, values }: Entry): { [
 function etag({ fields }: ResourceType, values: { readonly [key: string]: Json }): string {
   const half = (writable: boolean) =>
     createHash("sha1")
-      .update(JSON.stringify(fields.filter((each) => (each.writable ?? false) === writable).map((each) => values[each.name])))
+      .update(
+        JSON.stringify(fields.filter((each) => (each.writable ?? false) === writable).map((each) => values[each.name])),
+      )
       .digest("hex");
   return `"${half(false)}-${half(true)}"`;
 }
@@ -245,7 +247,11 @@ export function watchUrl(tracker: Tracker, remoteBug: string): string {
 }
 
 export async function watchEntry(ctx: Context, row: Watch): Promise<Entry> {
-  const tracker = await ctx.db.selectFrom("tracker").selectAll().where("id", "=", row.tracker_id).executeTakeFirstOrThrow();
+  const tracker = await ctx.db
+    .selectFrom("tracker")
+    .selectAll()
+    .where("id", "=", row.tracker_id)
+    .executeTakeFirstOrThrow();
   return {
     type: "bug_watch",
     path: `bugs/${row.bug_id}/+watch/${row.id}`,
@@ -380,10 +386,19 @@ export async function seriesEntry(ctx: Context, series: Series): Promise<Entry> 
 
 export function packageEntry(ctx: Context, target: Target & { readonly package: string }): Entry {
   const { pillar, series, package: name } = target;
-  const shared = { ...TARGET_VALUES, official_bug_tags: pillar.official_tags, name, distribution_link: ctx.link(pillar.name) };
+  const shared = {
+    ...TARGET_VALUES,
+    official_bug_tags: pillar.official_tags,
+    name,
+    distribution_link: ctx.link(pillar.name),
+  };
   if (series === undefined) {
     const display = `${name} in ${pillar.display_name}`;
-    return { type: "distribution_source_package", path: targetPath(target), values: { ...shared, display_name: display, title: `${name} package in ${pillar.display_name}` } };
+    return {
+      type: "distribution_source_package",
+      path: targetPath(target),
+      values: { ...shared, display_name: display, title: `${name} package in ${pillar.display_name}` },
+    };
   }
   return {
     type: "source_package",

@@ -59,7 +59,10 @@ export async function actorOf(
   }
   const secret = (fields.get("oauth_signature") ?? "").split("&")[1] ?? "";
   if (!same(digest(decodeOnce(secret)), row.secret_digest)) throw new TokenError("Invalid signature.");
-  return { actor: await actorFor(store, await personById(store.db, row.person_id)), permission: row.permission ?? "READ_PUBLIC" };
+  return {
+    actor: await actorFor(store, await personById(store.db, row.person_id)),
+    permission: row.permission ?? "READ_PUBLIC",
+  };
 }
 
 function decodeOnce(text: string): string {
@@ -101,7 +104,8 @@ export async function issueAccess(store: Store, person: Person, consumer: string
 const REQUEST_LIFE = 2 * 60 * 60 * 1000;
 
 export async function requestToken(store: Store, consumer: string): Promise<Credentials> {
-  if (!/^[\x21-\x7e][\x20-\x7e]{0,200}$/.test(consumer)) throw new InvalidError("oauth_consumer_key", "Invalid consumer.");
+  if (!/^[\x21-\x7e][\x20-\x7e]{0,200}$/.test(consumer))
+    throw new InvalidError("oauth_consumer_key", "Invalid consumer.");
   const expires = new Date(store.now().getTime() + REQUEST_LIFE);
   return issue(store, {
     kind: "request",
@@ -127,7 +131,13 @@ export async function waitingRequest(store: Store, token: string): Promise<Token
   return row;
 }
 
-export const PERMISSIONS = ["DESKTOP_INTEGRATION", "READ_PUBLIC", "READ_PRIVATE", "WRITE_PUBLIC", "WRITE_PRIVATE"] as const;
+export const PERMISSIONS = [
+  "DESKTOP_INTEGRATION",
+  "READ_PUBLIC",
+  "READ_PRIVATE",
+  "WRITE_PUBLIC",
+  "WRITE_PRIVATE",
+] as const;
 
 export async function review(store: Store, token: string, person: Person, permission: string | null): Promise<void> {
   const row = await waitingRequest(store, token);
@@ -155,7 +165,8 @@ export async function accessToken(
       .executeTakeFirst();
     if (row === undefined || row.state === "used") return { status: 401, message: "No request token specified." };
     if (row.state === "declined") return { status: 403, message: "End-user refused to authorize request token." };
-    if (row.state === "waiting") return { status: 401, message: "Request token has not yet been reviewed. Try again later." };
+    if (row.state === "waiting")
+      return { status: 401, message: "Request token has not yet been reviewed. Try again later." };
     const secret = decodeOnce(signature.split("&")[1] ?? "");
     if (!same(digest(secret), row.secret_digest)) return { status: 401, message: "Invalid OAuth signature." };
     await trx.updateTable("token").set({ state: "used" }).where("id", "=", row.id).execute();

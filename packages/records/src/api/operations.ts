@@ -6,14 +6,32 @@ import { addWatch, decide, linkCve, nominate, subscribe, unlinkCve, unsubscribe 
 import { addAttachment, addMessage, editMessage, removeAttachment, setVisible } from "../model/messages.ts";
 import { type Actor, addMember, ensurePerson, findPerson, isOneOf } from "../model/people.ts";
 import type { Search } from "../model/search.ts";
-import { type Target, ensurePillar, ensureSeries, findPillar, findSeries, rolesFor, targetAt, targetsOf } from "../model/targets.ts";
+import {
+  ensurePillar,
+  ensureSeries,
+  findPillar,
+  findSeries,
+  rolesFor,
+  type Target,
+  targetAt,
+  targetsOf,
+} from "../model/targets.ts";
 import { addTask, tasksOf } from "../model/tasks.ts";
 import { checkName, checkText } from "../model/words.ts";
 import type { Bug, Person } from "../store/schema.ts";
 import type { Arguments, Upload } from "./arguments.ts";
 import { type Listing, peopleListing, pillarListing, searchListing } from "./collections.ts";
 import type { Context } from "./context.ts";
-import { type Entry, type Json, milestoneEntry, nominationEntry, personEntry, subscriptionEntry, taskPath, trackerEntry } from "./entries.ts";
+import {
+  type Entry,
+  type Json,
+  milestoneEntry,
+  nominationEntry,
+  personEntry,
+  subscriptionEntry,
+  taskPath,
+  trackerEntry,
+} from "./entries.ts";
 import { type Resource, targetEntry } from "./resources.ts";
 
 export type Outcome =
@@ -199,7 +217,9 @@ const BUG: Readonly<Record<string, Handler<"bug">>> = {
   },
   isExpirable: async (ctx, { bug }) => {
     const tasks = await tasksOf(ctx.db, bug.id);
-    return { value: tasks.some((task) => task.status === 14 && task.assignee_id === null && task.milestone_id === null) };
+    return {
+      value: tasks.some((task) => task.status === 14 && task.assignee_id === null && task.milestone_id === null),
+    };
   },
   getVisibleLinkedBranches: async () => ({ page: { of: "bug_branch", count: async () => 0, read: async () => [] } }),
 };
@@ -262,7 +282,12 @@ async function milestoneId(ctx: Context, path: string): Promise<number> {
   const pillar = await findPillar(ctx.db, pillarName);
   const row =
     pillar &&
-    (await ctx.db.selectFrom("milestone").select("id").where("pillar_id", "=", pillar.id).where("name", "=", name).executeTakeFirst());
+    (await ctx.db
+      .selectFrom("milestone")
+      .select("id")
+      .where("pillar_id", "=", pillar.id)
+      .where("name", "=", name)
+      .executeTakeFirst());
   if (!row) throw new InvalidError("milestone", `No such object "${path.slice(0, 80)}".`);
   return row.id;
 }
@@ -300,7 +325,11 @@ const TARGET: Readonly<Record<string, Handler<"target">>> = {
     const rows = (await query.execute()).filter((row) => /development/i.test(row.status));
     const entry = (series: (typeof rows)[number]) => targetEntry(ctx, { ...target, series });
     return {
-      page: { of: "distro_series", count: async () => rows.length, read: (start, size) => Promise.all(rows.slice(start, start + size).map(entry)) },
+      page: {
+        of: "distro_series",
+        count: async () => rows.length,
+        read: (start, size) => Promise.all(rows.slice(start, start + size).map(entry)),
+      },
     };
   },
   getMilestone: async (ctx, { target }, args) => {
@@ -330,20 +359,32 @@ const TARGET: Readonly<Record<string, Handler<"target">>> = {
     return { created: `${target.pillar.name}/+milestone/${name}` };
   },
   newSeries: async (ctx, { target }, args) => {
-    if (!(await rolesFor(ctx.db, ctx.actor, target)).isDriver) throw new ForbiddenError("Only drivers may create series.");
+    if (!(await rolesFor(ctx.db, ctx.actor, target)).isDriver)
+      throw new ForbiddenError("Only drivers may create series.");
     const series = await ensureSeries(ctx.store, target.pillar, args.need("name"));
     return { created: `${target.pillar.name}/${series.name}` };
   },
   userHasBugSubscriptions: async (ctx, { target }) => {
     const mine = requireActor(ctx).identities;
-    const rows = await ctx.db.selectFrom("structural_subscription").select("id").where("pillar_id", "=", target.pillar.id).where("person_id", "in", [...mine]).execute();
+    const rows = await ctx.db
+      .selectFrom("structural_subscription")
+      .select("id")
+      .where("pillar_id", "=", target.pillar.id)
+      .where("person_id", "in", [...mine])
+      .execute();
     return { value: rows.length > 0 };
   },
   addBugSubscription: async (ctx, { target }, args) => {
     const person = await subscriber(ctx, args);
     await ctx.db
       .insertInto("structural_subscription")
-      .values({ pillar_id: target.pillar.id, package: target.package ?? null, person_id: person.id, level: "Discussion", date_created: ctx.store.now() })
+      .values({
+        pillar_id: target.pillar.id,
+        package: target.package ?? null,
+        person_id: person.id,
+        level: "Discussion",
+        date_created: ctx.store.now(),
+      })
       .onConflict((conflict) => conflict.doNothing())
       .execute();
     return { value: null };
@@ -372,7 +413,11 @@ const TOP: Readonly<Record<string, Handler<"top">>> = {
   "bugs.searchTasks": async (ctx, _top, args) => ({ page: searchListing(ctx, await searchFrom(ctx, args, undefined)) }),
   "bugs.createBug": async (ctx, _top, args) => {
     const target = await targetArgument(ctx, "target", args.need("target"));
-    if (target.series) throw new InvalidError("target", "Can't create a bug on a series. Create it with a non-series task instead, and target it to the series.");
+    if (target.series)
+      throw new InvalidError(
+        "target",
+        "Can't create a bug on a series. Create it with a non-series task instead, and target it to the series.",
+      );
     const isPrivateBug = args.bool("private") ?? false;
     const isSecurityBug = args.bool("security_related") ?? false;
     const informationType =
@@ -393,13 +438,21 @@ const TOP: Readonly<Record<string, Handler<"top">>> = {
   "people.getByEmail": async (ctx, _top, args) => {
     // An address is only looked up by who has it: the service tells nobody's.
     const person = ctx.actor?.person;
-    return person?.email && person.email === args.need("email") ? { entry: await personEntry(ctx, person) } : { value: null };
+    return person?.email && person.email === args.need("email")
+      ? { entry: await personEntry(ctx, person) }
+      : { value: null };
   },
   "people.newTeam": async (ctx, _top, args) => {
     const actor = requireActor(ctx);
     const name = checkName("name", args.need("name"));
-    if ((await findPerson(ctx.db, name)) !== undefined) throw new InvalidError("name", `${name} is already in use by another person or team.`);
-    const team = await ensurePerson(ctx.store, { name, displayName: args.need("display_name"), isTeam: true, ownerId: actor.person.id });
+    if ((await findPerson(ctx.db, name)) !== undefined)
+      throw new InvalidError("name", `${name} is already in use by another person or team.`);
+    const team = await ensurePerson(ctx.store, {
+      name,
+      displayName: args.need("display_name"),
+      isTeam: true,
+      ownerId: actor.person.id,
+    });
     await addMember(ctx.store, team, actor.person);
     return { created: `~${name}` };
   },
@@ -408,15 +461,22 @@ const TOP: Readonly<Record<string, Handler<"top">>> = {
   "projects.new_project": async (ctx, _top, args) => {
     const owner = requireActor(ctx).person;
     const name = checkName("name", args.need("name"));
-    if ((await findPillar(ctx.db, name)) !== undefined) throw new InvalidError("name", `${name} is already used by another project`);
-    await ensurePillar(ctx.store, "project", name, { displayName: checkText("display_name", args.need("display_name"), 200), owner, summary: args.text("summary") });
+    if ((await findPillar(ctx.db, name)) !== undefined)
+      throw new InvalidError("name", `${name} is already used by another project`);
+    await ensurePillar(ctx.store, "project", name, {
+      displayName: checkText("display_name", args.need("display_name"), 200),
+      owner,
+      summary: args.text("summary"),
+    });
     return { created: name };
   },
   "bug_trackers.getByName": async (ctx, _top, args) => tracker(ctx, "name", args.need("name")),
-  "bug_trackers.queryByBaseURL": async (ctx, _top, args) => tracker(ctx, "base_url", args.need("base_url").replace(/\/$/, "")),
+  "bug_trackers.queryByBaseURL": async (ctx, _top, args) =>
+    tracker(ctx, "base_url", args.need("base_url").replace(/\/$/, "")),
   "bug_trackers.ensureBugTracker": async (ctx, _top, args) => {
     const base_url = args.need("base_url").replace(/\/$/, "");
-    if (!/^https?:\/\/[^\s/]+/.test(base_url)) throw new InvalidError("base_url", `"${base_url.slice(0, 80)}" is not a valid URI`);
+    if (!/^https?:\/\/[^\s/]+/.test(base_url))
+      throw new InvalidError("base_url", `"${base_url.slice(0, 80)}" is not a valid URI`);
     const name = checkName("name", args.text("name") ?? `auto-${new URL(base_url).hostname}`);
     const title = args.text("title") ?? new URL(base_url).hostname;
     await ctx.db
@@ -455,11 +515,15 @@ export async function invoke(ctx: Context, subject: Resource, op: string, args: 
       if (op === "addMember") return join(ctx, subject.person, args);
       break;
     case "milestone":
-      return { page: searchListing(ctx, { ...(await searchFrom(ctx, args, undefined)), milestone: subject.milestone.id }) };
+      return {
+        page: searchListing(ctx, { ...(await searchFrom(ctx, args, undefined)), milestone: subject.milestone.id }),
+      };
     case "message":
       if (op === "getAPIParent") return { value: null };
       await change(ctx, subject.bug, (c) =>
-        op === "editContent" ? editMessage(c, subject.message.index, args.need("new_content")) : setVisible(c, subject.message.index, false),
+        op === "editContent"
+          ? editMessage(c, subject.message.index, args.need("new_content"))
+          : setVisible(c, subject.message.index, false),
       );
       return { value: null };
     case "attachment":
@@ -468,10 +532,16 @@ export async function invoke(ctx: Context, subject: Resource, op: string, args: 
     case "nomination":
       if (op === "canApprove") {
         const series = await ctx.seriesById(subject.nomination.series_id);
-        const roles = await rolesFor(ctx.db, ctx.actor, { pillar: await ctx.pillar(series.pillar_id), series, package: undefined });
+        const roles = await rolesFor(ctx.db, ctx.actor, {
+          pillar: await ctx.pillar(series.pillar_id),
+          series,
+          package: undefined,
+        });
         return { value: roles.isSupervisor };
       }
-      await change(ctx, subject.bug, (c) => decide(c, subject.nomination.id, op === "approve" ? "Approved" : "Declined"));
+      await change(ctx, subject.bug, (c) =>
+        decide(c, subject.nomination.id, op === "approve" ? "Approved" : "Declined"),
+      );
       return { value: null };
     case "subscription":
       return { value: isOneOf(ctx.actor, subject.subscription.person_id, subject.subscription.subscribed_by) };

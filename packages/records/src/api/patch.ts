@@ -3,16 +3,16 @@ import { ForbiddenError, InvalidError, MissingRecordError, StaleError } from "..
 import { editBug } from "../model/bugs.ts";
 import { changeBug } from "../model/change.ts";
 import { editAttachment } from "../model/messages.ts";
+import type { Db } from "../model/people.ts";
 import { isOneOf } from "../model/people.ts";
 import { findPillar, rolesFor, setSupervisor } from "../model/targets.ts";
 import { editTask } from "../model/tasks.ts";
 import { checkText } from "../model/words.ts";
-import type { Db } from "../model/people.ts";
 import { type Argument, type Arguments, checkPatch } from "./arguments.ts";
 import type { Context } from "./context.ts";
 import { entryJson, writableHalf } from "./entries.ts";
 import { personArgument, targetArgument } from "./operations.ts";
-import { type Resource, entryOf, resourceAt, typeOf } from "./resources.ts";
+import { entryOf, type Resource, resourceAt, typeOf } from "./resources.ts";
 import { typeNamed } from "./types.ts";
 
 /** @returns the entry's path, which is another one when a task was given another target */
@@ -48,7 +48,8 @@ export async function patch(
       );
       return path;
     case "person": {
-      if (!isOneOf(ctx.actor, subject.person.id, subject.person.owner_id)) throw new ForbiddenError("You may not change this person.");
+      if (!isOneOf(ctx.actor, subject.person.id, subject.person.owner_id))
+        throw new ForbiddenError("You may not change this person.");
       await checkEtag(ctx, path, ifMatch);
       const name = text(values, "display_name");
       if (name !== undefined) {
@@ -164,10 +165,21 @@ async function patchTask(
       await editTask(change, id, edit);
       if (watch !== undefined) {
         const number = watch === null ? null : Number(/\+watch\/(\d{1,9})$/.exec(watch)?.[1] ?? "0");
-        const there = number === null || (await change.db.selectFrom("watch").select("id").where("id", "=", number).where("bug_id", "=", change.bug.id).executeTakeFirst());
+        const there =
+          number === null ||
+          (await change.db
+            .selectFrom("watch")
+            .select("id")
+            .where("id", "=", number)
+            .where("bug_id", "=", change.bug.id)
+            .executeTakeFirst());
         if (!there) throw new InvalidError("bug_watch", "No such watch of this bug.");
         await change.db.updateTable("bug_task").set({ watch_id: number }).where("id", "=", id).execute();
-        change.log("bug watch", subject.task.watch_id === null ? null : String(subject.task.watch_id), number === null ? null : String(number));
+        change.log(
+          "bug watch",
+          subject.task.watch_id === null ? null : String(subject.task.watch_id),
+          number === null ? null : String(number),
+        );
       }
     },
     { check },
@@ -183,7 +195,12 @@ async function milestoneAt(ctx: Context, path: string) {
   const pillar = await findPillar(ctx.db, pillarName);
   const row =
     pillar &&
-    (await ctx.db.selectFrom("milestone").selectAll().where("pillar_id", "=", pillar.id).where("name", "=", name).executeTakeFirst());
+    (await ctx.db
+      .selectFrom("milestone")
+      .selectAll()
+      .where("pillar_id", "=", pillar.id)
+      .where("name", "=", name)
+      .executeTakeFirst());
   if (!row) throw new InvalidError("milestone", `No such object "${path.slice(0, 80)}".`);
   return row;
 }

@@ -20,11 +20,11 @@ import type {
 } from "../store/schema.ts";
 import type { Context } from "./context.ts";
 import {
-  type Entry,
   activityEntry,
   attachmentEntry,
   bugEntry,
   cveEntry,
+  type Entry,
   messageEntry,
   milestoneEntry,
   nominationEntry,
@@ -195,7 +195,11 @@ async function belowTarget(ctx: Context, parts: readonly string[], path: string)
     return { kind: "target", target: await targetAt(ctx.db, parts.join("/")) };
   } catch (error) {
     if (!(error instanceof MissingRecordError) || parts.length < 2) throw error;
-    return below({ kind: "target", target: await targetAt(ctx.db, parts.slice(0, -1).join("/")) }, parts.slice(-1), path);
+    return below(
+      { kind: "target", target: await targetAt(ctx.db, parts.slice(0, -1).join("/")) },
+      parts.slice(-1),
+      path,
+    );
   }
 }
 

@@ -5,21 +5,28 @@ import { ForbiddenError, InvalidError, MissingRecordError, RecordsError } from "
 import { changeBug } from "../model/change.ts";
 import { removeTask } from "../model/tasks.ts";
 import type { Store } from "../store/open.ts";
-import { type RawArguments, type Upload, checkArguments } from "./arguments.ts";
+import { checkArguments, type RawArguments, type Upload } from "./arguments.ts";
 import { listingOf, pageJson, seesMessage } from "./collections.ts";
 import { Context } from "./context.ts";
 import { type Entry, entryJson } from "./entries.ts";
 import { actorOf } from "./oauth.ts";
-import { Args, type Outcome, invoke } from "./operations.ts";
+import { Args, invoke, type Outcome } from "./operations.ts";
 import { patch } from "./patch.ts";
-import { type Resource, entryOf, resourceAt, typeOf } from "./resources.ts";
+import { entryOf, type Resource, resourceAt, typeOf } from "./resources.ts";
 import { COLLECTIONS, typeNamed } from "./types.ts";
 import { wadl } from "./wadl.ts";
 
 const VERSIONS = ["1.0", "devel", "beta"];
 const WADL_TYPE = "application/vnd.sun.wadl+xml";
 /** What an attachment may call itself in a browser; all else is bytes to save. */
-const SHOWN_TYPES = new Set(["text/plain", "image/png", "image/jpeg", "image/gif", "application/gzip", "application/json"]);
+const SHOWN_TYPES = new Set([
+  "text/plain",
+  "image/png",
+  "image/jpeg",
+  "image/gif",
+  "application/gzip",
+  "application/json",
+]);
 
 export const STATUS_OF: Readonly<Record<RecordsError["kind"], number>> = {
   invalid: 400,
@@ -41,7 +48,12 @@ export function registerApi(app: FastifyInstance, { store, siteOf }: ApiOptions)
     const contextOf = async (request: FastifyRequest): Promise<Context> => {
       const site = siteOf(request);
       const found = await actorOf(store, request.headers.authorization);
-      if (found !== undefined && request.method !== "GET" && request.method !== "HEAD" && found.permission.startsWith("READ")) {
+      if (
+        found !== undefined &&
+        request.method !== "GET" &&
+        request.method !== "HEAD" &&
+        found.permission.startsWith("READ")
+      ) {
         throw new ForbiddenError("This token may only read.");
       }
       return new Context(store, found?.actor, `${site}/${version}`, site, version);
@@ -173,7 +185,10 @@ export async function sendFile(
   const bytes = await store.blobs.get(attachment.digest);
   if (bytes === undefined) throw new MissingRecordError("the attachment's file");
   const type = SHOWN_TYPES.has(attachment.content_type) ? attachment.content_type : "application/octet-stream";
-  const name = encodeURIComponent(attachment.file_name).replace(/['()*]/g, (each) => `%${each.charCodeAt(0).toString(16)}`);
+  const name = encodeURIComponent(attachment.file_name).replace(
+    /['()*]/g,
+    (each) => `%${each.charCodeAt(0).toString(16)}`,
+  );
   return reply
     .header("content-type", type === "text/plain" ? "text/plain;charset=utf-8" : type)
     .header("content-disposition", `attachment; filename*=UTF-8''${name}`)
@@ -185,7 +200,8 @@ export async function sendFile(
 
 async function operation(ctx: Context, resource: Resource, op: string, method: "GET" | "POST", raw: RawArguments) {
   const type = typeOf(resource);
-  const declared = type === "" ? undefined : typeNamed(type).operations.find((each) => each.name === op && each.method === method);
+  const declared =
+    type === "" ? undefined : typeNamed(type).operations.find((each) => each.name === op && each.method === method);
   if (declared === undefined) throw new InvalidError("", `No such operation: ${op.slice(0, 80)}`);
   return invoke(ctx, resource, op, new Args(checkArguments(declared, raw)));
 }
@@ -204,7 +220,12 @@ async function reveal(ctx: Context, reply: FastifyReply, url: URL, outcome: Outc
     .send("");
 }
 
-async function operate(ctx: Context, request: FastifyRequest, reply: FastifyReply, resource: Resource): Promise<FastifyReply> {
+async function operate(
+  ctx: Context,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  resource: Resource,
+): Promise<FastifyReply> {
   const raw = await bodyOf(request);
   const op = raw.get("ws.op")?.[0];
   if (typeof op !== "string") throw new InvalidError("", "No operation name given.");
@@ -254,7 +275,11 @@ async function write(
   }
   const moved = await patch(ctx, resource, path, body, request.headers["if-match"]);
   if (moved !== path) {
-    return reply.code(301).header("location", ctx.link(moved) ?? "").type("application/json").send("");
+    return reply
+      .code(301)
+      .header("location", ctx.link(moved) ?? "")
+      .type("application/json")
+      .send("");
   }
   const entry = await entryOf(ctx, await resourceAt(ctx, path)).catch((error: unknown) => {
     if (error instanceof MissingRecordError) return undefined; // made private to others by the one who wrote
@@ -264,4 +289,3 @@ async function write(
   const value = entryJson(ctx, entry);
   return json(reply.header("etag", String(value.http_etag)), value, 209);
 }
-

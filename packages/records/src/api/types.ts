@@ -1,24 +1,24 @@
 // Launchpad's resource types as far as bug records go. The field lists are complete for what they name: every declared
 // field is in every representation, since the client takes a missing one for a programming error.
-import { INFORMATION_TYPES, SUBSCRIPTION_LEVELS, IMPORTANCE_NAMES, STATUS_NAMES } from "../model/words.ts";
+import { IMPORTANCE_NAMES, INFORMATION_TYPES, STATUS_NAMES, SUBSCRIPTION_LEVELS } from "../model/words.ts";
 import {
   BOOL,
-  DATE,
-  INT,
-  LIST,
-  type Operation,
-  type Parameter,
-  type ResourceType,
-  TEXT,
   choice,
   collection,
+  DATE,
   field,
   get,
+  INT,
+  LIST,
   link,
   may,
   need,
+  type Operation,
+  type Parameter,
   post,
+  type ResourceType,
   resource,
+  TEXT,
   writable,
   writableLink,
 } from "./definition.ts";
@@ -188,7 +188,11 @@ const message: ResourceType = {
     collection("bug_attachments", "bug_attachment"),
     collection("revisions", "message_revision"),
   ],
-  operations: [post("editContent", "value", need("new_content")), post("deleteContent", "value"), get("getAPIParent", "value")],
+  operations: [
+    post("editContent", "value", need("new_content")),
+    post("deleteContent", "value"),
+    get("getAPIParent", "value"),
+  ],
 };
 
 const messageRevision: ResourceType = {
@@ -495,7 +499,14 @@ export const COLLECTIONS: readonly ResourceType[] = [
       get("findPerson", { page: "person" }, need("text"), may("created_after", DATE), may("created_before", DATE)),
       get("findTeam", { page: "person" }, need("text")),
       get("getByEmail", { entry: "person" }, need("email")),
-      post("newTeam", { creates: "person" }, need("name"), need("display_name"), may("team_description"), may("membership_policy")),
+      post(
+        "newTeam",
+        { creates: "person" },
+        need("name"),
+        need("display_name"),
+        may("team_description"),
+        may("membership_policy"),
+      ),
     ],
   },
   { name: "distributions", collectionOf: "distribution", fields: [], operations: [] },

@@ -1,5 +1,5 @@
 // The service described in WADL, which Launchpad's client reads before it does anything else. Made from types.ts.
-import { markup, type Markup } from "../web/markup.ts";
+import { type Markup, markup } from "../web/markup.ts";
 import type { Field, Operation, Parameter, ResourceType, Value } from "./definition.ts";
 import { COLLECTIONS, TYPES } from "./types.ts";
 

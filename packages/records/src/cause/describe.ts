@@ -70,15 +70,21 @@ function findingText(finding: Facts): string {
   }
   for (const side of ["takers", "releasers"] as const) {
     for (const each of listOf(finding[side]).slice(0, 4)) {
-      lines.push(`  ${side === "takers" ? "taken by" : "released by"} ${textOf(each.function)} (${textOf(each.implementation)}), ${String(each.sites)} sites`);
+      lines.push(
+        `  ${side === "takers" ? "taken by" : "released by"} ${textOf(each.function)} (${textOf(each.implementation)}), ${String(each.sites)} sites`,
+      );
     }
   }
   if (isFacts(finding.slot)) lines.push(`  slot ${textOf(finding.slot.name)} = ${textOf(finding.slot.value)}`);
   for (const lock of listOf(finding.locks).slice(0, 4)) {
-    lines.push(`  lock ${textOf(lock.name)}: ${textOf(lock.bytes)}${textOf(lock.meaning) && `, ${textOf(lock.meaning)}`}`);
+    lines.push(
+      `  lock ${textOf(lock.name)}: ${textOf(lock.bytes)}${textOf(lock.meaning) && `, ${textOf(lock.meaning)}`}`,
+    );
   }
   for (const step of listOf(finding.cycle).slice(0, 16)) {
-    lines.push(`  ${textOf(step.task)} waits for ${textOf(step.waitsFor)} (${textOf(step.type)}) in ${textsOf(step.at)[0] ?? "?"}`);
+    lines.push(
+      `  ${textOf(step.task)} waits for ${textOf(step.waitsFor)} (${textOf(step.type)}) in ${textsOf(step.at)[0] ?? "?"}`,
+    );
   }
   for (const step of textsOf(finding.witness).slice(-12)) lines.push(`  ${step}`);
   for (const note of textsOf(finding.notes).slice(0, 4)) lines.push(`  ${note}`);
@@ -89,7 +95,12 @@ function tagsOf(findings: readonly Facts[], hypervisor: string): string[] {
   const tags = new Set(["palimpsest"]);
   for (const finding of findings) {
     tags.add(textOf(finding.id).replace(/[^a-z0-9+.-]/g, "-"));
-    if (textOf(finding.mechanism) !== "") tags.add(textOf(finding.mechanism).toLowerCase().replace(/[^a-z0-9+.-]+/g, "-"));
+    if (textOf(finding.mechanism) !== "")
+      tags.add(
+        textOf(finding.mechanism)
+          .toLowerCase()
+          .replace(/[^a-z0-9+.-]+/g, "-"),
+      );
   }
   if (/xen/i.test(hypervisor)) tags.add("xen");
   else if (/kvm/i.test(hypervisor)) tags.add("kvm");
@@ -107,4 +118,3 @@ function clean(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
   return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g, "\ufffd");
 }
-

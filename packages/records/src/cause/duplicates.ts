@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import { BUG_COLUMNS, seenBy } from "../model/access.ts";
 import type { Actor, Db } from "../model/people.ts";
 import { isFacts, textsOf } from "./diagnosis.ts";
-import { type Likeness, type Signature, compare } from "./signature.ts";
+import { compare, type Likeness, type Signature } from "./signature.ts";
 
 export interface Proposal extends Likeness {
   readonly bug: number;

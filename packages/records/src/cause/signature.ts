@@ -60,14 +60,18 @@ function partsOf(finding: Facts): string[] {
     case "slot.late-write":
       return [`slot.late-write ${slotName(finding.slot)}`];
     case "hang.lock-pair":
-      return [`hang.lock-pair ${textOf(finding.verdict)} ${plainName(textOf(finding.lock))} / ${plainName(textOf(finding.unlock))}`];
+      return [
+        `hang.lock-pair ${textOf(finding.verdict)} ${plainName(textOf(finding.lock))} / ${plainName(textOf(finding.unlock))}`,
+      ];
     case "hang.deadlock":
       return [`hang.deadlock ${cycleShape(listOf(finding.cycle))}`];
     case "lock.impossible":
       return [`lock.impossible ${textOf(finding.type)} ${lockNames(finding)}`];
     case "site.stale": {
       const slot = slotName(finding.slot);
-      return [`site.stale ${textOf(finding.mechanism)} ${slot === "" ? where : slot} ${plainName(textOf(finding.form))}`];
+      return [
+        `site.stale ${textOf(finding.mechanism)} ${slot === "" ? where : slot} ${plainName(textOf(finding.form))}`,
+      ];
     }
     case "text.foreign":
       return [`text.foreign ${where} ${changeKind(finding.layers)}`];
@@ -91,7 +95,9 @@ function families(sides: unknown): string {
 function slotName(slot: unknown): string {
   if (!isFacts(slot)) return "";
   // pv_lock_ops became pv_ops.lock in 4.20: the slot is the same.
-  return plainName(textOf(slot.name)).replace(/^pv_(\w+)_ops\./, "pv_ops.$1.").replace(/\[\d+\]/g, "[]");
+  return plainName(textOf(slot.name))
+    .replace(/^pv_(\w+)_ops\./, "pv_ops.$1.")
+    .replace(/\[\d+\]/g, "[]");
 }
 
 /** The circle from the same place, wherever the walk began: locks and their types, not tasks. */
@@ -119,7 +125,11 @@ function lockNames(finding: Facts): string {
 /** What was done to the bytes: another build has other bytes, but a bit flip stays one. */
 function changeKind(layers: unknown): string {
   if (!isFacts(layers)) return "";
-  const bytes = (text: unknown) => textOf(text).split(/\s+/).filter(Boolean).map((each) => Number.parseInt(each, 16));
+  const bytes = (text: unknown) =>
+    textOf(text)
+      .split(/\s+/)
+      .filter(Boolean)
+      .map((each) => Number.parseInt(each, 16));
   const [intended, found] = [bytes(layers.intended), bytes(layers.found)];
   const differing = found.map((byte, at) => byte ^ (intended[at] ?? 0)).filter((bits) => bits !== 0);
   if (differing.length === 1 && Number.isInteger(Math.log2(differing[0]!))) return "one bit";

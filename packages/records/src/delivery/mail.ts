@@ -1,9 +1,9 @@
 // A notification mail: what changed, and how not to get any more.
 import { createTransport } from "nodemailer";
+import { isFacts, listOf, textOf } from "../cause/diagnosis.ts";
 import { readBug } from "../model/access.ts";
 import { actorFor, personById } from "../model/people.ts";
-import { isFacts, listOf, textOf } from "../cause/diagnosis.ts";
-import type { DeliveryOptions, Due } from "./worker.ts";
+import type { DeliveryOptions, Due } from "./due.ts";
 
 export async function sendMail(options: DeliveryOptions, id: number, due: Due): Promise<void> {
   const { store, smtp, mailFrom = "records@localhost", site } = options;
@@ -44,7 +44,11 @@ export async function sendMail(options: DeliveryOptions, id: number, due: Due): 
       text,
       // The same id at each try: a receiver sees a repeated mail as one.
       messageId: `<delivery-${id}@palimpsest.invalid>`,
-      headers: { "X-Launchpad-Bug": String(bug.id), "List-Unsubscribe": `<${url}>`, "Auto-Submitted": "auto-generated" },
+      headers: {
+        "X-Launchpad-Bug": String(bug.id),
+        "List-Unsubscribe": `<${url}>`,
+        "Auto-Submitted": "auto-generated",
+      },
     });
   } finally {
     transport.close();

@@ -6,18 +6,8 @@ import { sql } from "kysely";
 import { readBug } from "../model/access.ts";
 import { actorFor, personById } from "../model/people.ts";
 import type { Store } from "../store/open.ts";
+import type { DeliveryOptions, Due } from "./due.ts";
 import { sendMail } from "./mail.ts";
-
-export interface DeliveryOptions {
-  readonly store: Store;
-  /** "smtp://127.0.0.1:25"; no mail without it */
-  readonly smtp?: string;
-  readonly mailFrom?: string;
-  /** where links of mails and hooks lead */
-  readonly site: string;
-  readonly signal: AbortSignal;
-  readonly pollMs?: number;
-}
 
 const MOST_ATTEMPTS = 12;
 /** 1 s, 4 s, 16 s, … up to an hour */
@@ -103,7 +93,14 @@ async function attempt(options: DeliveryOptions, id: number): Promise<void> {
     .selectFrom("delivery")
     .innerJoin("event", "event.id", "delivery.event_id")
     .select(["delivery.kind", "delivery.webhook_id", "delivery.person_id", "delivery.attempts"])
-    .select(["event.id as event_id", "event.bug_id", "event.kind as event_kind", "event.changes", "event.date", "event.person_id as by"])
+    .select([
+      "event.id as event_id",
+      "event.bug_id",
+      "event.kind as event_kind",
+      "event.changes",
+      "event.date",
+      "event.person_id as by",
+    ])
     .where("delivery.id", "=", id)
     .executeTakeFirstOrThrow();
   let error: string | undefined;
@@ -125,19 +122,12 @@ async function attempt(options: DeliveryOptions, id: number): Promise<void> {
   await store.db.updateTable("delivery").set(values).where("id", "=", id).execute();
 }
 
-export interface Due {
-  readonly webhook_id: number | null;
-  readonly person_id: number | null;
-  readonly event_id: number;
-  readonly bug_id: number;
-  readonly event_kind: string;
-  readonly changes: unknown;
-  readonly date: Date;
-  readonly by: number;
-}
-
 async function sendHook({ store, site, signal }: DeliveryOptions, id: number, due: Due): Promise<void> {
-  const hook = await store.db.selectFrom("webhook").selectAll().where("id", "=", due.webhook_id).executeTakeFirstOrThrow();
+  const hook = await store.db
+    .selectFrom("webhook")
+    .selectAll()
+    .where("id", "=", due.webhook_id)
+    .executeTakeFirstOrThrow();
   const owner = await actorFor(store, await personById(store.db, hook.owner_id));
   const bug = await readBug(store.db, owner, due.bug_id).catch(() => undefined);
   if (bug === undefined) return; // became private meanwhile

@@ -74,18 +74,29 @@ function checkRecord(value: unknown, at: number): PlainRecord {
   const record = value as Partial<PlainRecord>;
   const isPerson = (each: unknown): boolean =>
     typeof each === "object" && each !== null && typeof (each as PlainPerson).name === "string";
-  if (typeof record.title !== "string" || typeof record.description !== "string") throw bad("has no title or description");
+  if (typeof record.title !== "string" || typeof record.description !== "string")
+    throw bad("has no title or description");
   if (!isPerson(record.reporter)) throw bad("has no reporter");
-  if (!Array.isArray(record.tasks) || !record.tasks.every((task) => typeof task?.target === "string")) throw bad("has no tasks");
+  if (!Array.isArray(record.tasks) || !record.tasks.every((task) => typeof task?.target === "string"))
+    throw bad("has no tasks");
   const messages = record.messages ?? [];
-  if (!Array.isArray(messages) || !messages.every((each) => typeof each?.content === "string" && isPerson(each?.author))) {
+  if (
+    !Array.isArray(messages) ||
+    !messages.every((each) => typeof each?.content === "string" && isPerson(each?.author))
+  ) {
     throw bad("has messages without content or author");
   }
   return { ...record, messages } as PlainRecord;
 }
 
 export function recordMbox({ id, title, description, reporter, date, messages }: PlainRecord): string {
-  const mail = (index: number, author: PlainPerson, when: string | undefined, subject: string, content: string): string => {
+  const mail = (
+    index: number,
+    author: PlainPerson,
+    when: string | undefined,
+    subject: string,
+    content: string,
+  ): string => {
     const at = new Date(when ?? 0);
     const head = [
       `From ${author.name} ${at.toUTCString().replace(/,| GMT/g, "")}`,

@@ -2,13 +2,12 @@
 // object first; one function writes it, so that an import is whole or not there.
 import PostalMime from "postal-mime";
 import { InvalidError } from "../errors.ts";
-import { createBug } from "../model/bugs.ts";
+import { createBug, LONGEST_DESCRIPTION } from "../model/bugs.ts";
 import { changeBug } from "../model/change.ts";
 import { addMessage } from "../model/messages.ts";
 import { actorFor, ensurePerson, findPerson } from "../model/people.ts";
-import { type Target, ensureSeries, ensureTarget, findPillar } from "../model/targets.ts";
+import { ensureSeries, ensureTarget, findPillar, type Target } from "../model/targets.ts";
 import { addTask, editTask, isTaskOf, tasksOf } from "../model/tasks.ts";
-import { LONGEST_DESCRIPTION } from "../model/bugs.ts";
 import type { Store } from "../store/open.ts";
 import type { Person } from "../store/schema.ts";
 
@@ -70,7 +69,12 @@ export function targetFromName(name: string): string {
   const packaged = /^(\S+) \((\S+)(?: (.+))?\)$/.exec(name.trim());
   if (packaged !== null) {
     const [, source, pillar, series] = packaged;
-    return [pillar!.toLowerCase(), ...(series ? [series.toLowerCase().replace(/\s+/g, "-")] : []), "+source", source].join("/");
+    return [
+      pillar!.toLowerCase(),
+      ...(series ? [series.toLowerCase().replace(/\s+/g, "-")] : []),
+      "+source",
+      source,
+    ].join("/");
   }
   return name.trim().toLowerCase().replace(/\s+/g, "/");
 }
@@ -96,7 +100,8 @@ export async function parseText(text: string): Promise<PlainRecord> {
   const blocks = head.split(/\n\n+/).filter((each) => each.trim() !== "");
   const bug = block(blocks[0] ?? "");
   const title = bug.get("title") ?? "";
-  if (!bug.has("bug") || title === "") throw new InvalidError("", 'is no +text of a bug: it starts with "bug: N" and "title: …"');
+  if (!bug.has("bug") || title === "")
+    throw new InvalidError("", 'is no +text of a bug: it starts with "bug: N" and "title: …"');
   const tasks = blocks.slice(1).flatMap((each): PlainTask[] => {
     const fields = block(each);
     const name = fields.get("task");
@@ -122,7 +127,13 @@ export async function parseText(text: string): Promise<PlainRecord> {
     reporter: parsePerson(bug.get("reporter") ?? "unknown"),
     date: bug.get("date-reported") ?? first?.date,
     tags: (bug.get("tags") ?? "").split(/\s+/).filter(Boolean),
-    informationType: isPrivate ? (isSecurity ? "Private Security" : "Private") : isSecurity ? "Public Security" : "Public",
+    informationType: isPrivate
+      ? isSecurity
+        ? "Private Security"
+        : "Private"
+      : isSecurity
+        ? "Public Security"
+        : "Public",
     tasks,
     messages: comments,
   };
@@ -132,7 +143,10 @@ export async function parseText(text: string): Promise<PlainRecord> {
 async function parseParts(mime: string): Promise<PlainMessage[]> {
   const boundary = /boundary="?([^"\n]+)"?/.exec(mime)?.[1];
   if (boundary === undefined) return [];
-  const parts = mime.split(`\n--${boundary}`).slice(1).filter((part) => !part.startsWith("--"));
+  const parts = mime
+    .split(`\n--${boundary}`)
+    .slice(1)
+    .filter((part) => !part.startsWith("--"));
   const out: PlainMessage[] = [];
   for (const part of parts) out.push(await parseMail(part.replace(/^\n/, "")));
   return out;
@@ -162,9 +176,9 @@ export async function parseMbox(text: string): Promise<PlainRecord[]> {
   for (const raw of raws) {
     const mail = await parseMail(raw.replace(/^>(>*From )/gm, "$1"));
     const id = mail.source ?? `no-id-${threadOf.size}`;
-    const references = [...(/^(?:References|In-Reply-To):((?:.|\n[ \t])*)/gim.exec(raw)?.[1] ?? "").matchAll(/<[^<>\s]+>/g)].map(
-      (match) => match[0],
-    );
+    const references = [
+      ...(/^(?:References|In-Reply-To):((?:.|\n[ \t])*)/gim.exec(raw)?.[1] ?? "").matchAll(/<[^<>\s]+>/g),
+    ].map((match) => match[0]);
     const root = references.map((each) => threadOf.get(each)).find((each) => each !== undefined);
     threadOf.set(id, root ?? id);
     if (root === undefined) threads.set(id, { root: mail, rest: [] });
@@ -207,7 +221,8 @@ export async function importRecord(store: Store, record: PlainRecord, options: I
   const actor = await actorFor(store, reporter);
   const people = new Map<string, Person>();
   for (const message of record.messages) people.set(message.author.name, await person(store, message.author));
-  for (const task of record.tasks) if (task.assignee) people.set(task.assignee.name, await person(store, task.assignee));
+  for (const task of record.tasks)
+    if (task.assignee) people.set(task.assignee.name, await person(store, task.assignee));
   const id = await createBug(store, actor, {
     id: taken ? undefined : record.id,
     title: record.title.slice(0, 200),
@@ -235,17 +250,27 @@ export async function importRecord(store: Store, record: PlainRecord, options: I
         const task = made.find((each) => isTaskOf(each, targets[at]!));
         if (task === undefined) continue;
         const assignee = wanted.assignee && people.get(wanted.assignee.name);
-        await editTask(change, task.id, { status: wanted.status || undefined, importance: wanted.importance || undefined, assignee });
+        await editTask(change, task.id, {
+          status: wanted.status || undefined,
+          importance: wanted.importance || undefined,
+          assignee,
+        });
       }
     },
     { date, quiet: true },
   );
   for (const message of record.messages) {
     const author = { ...(await actorFor(store, people.get(message.author.name)!)), isAll: true };
-    await changeBug(store, author, id, (change) => addMessage(change, { ...message, content: clean(message.content) }), {
-      date: dateOf(message.date) ?? date,
-      quiet: true,
-    });
+    await changeBug(
+      store,
+      author,
+      id,
+      (change) => addMessage(change, { ...message, content: clean(message.content) }),
+      {
+        date: dateOf(message.date) ?? date,
+        quiet: true,
+      },
+    );
   }
   return id;
 }

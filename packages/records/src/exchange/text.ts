@@ -1,10 +1,11 @@
 // Launchpad's +text form of a bug: a block of "key: value" lines for the bug, one for each task, then the messages as
 // MIME. Written here and read here, and Launchpad's own is read.
-import { readBugData, type BugData } from "../web/bug-data.ts";
+
+import type { Actor } from "../model/people.ts";
 import { targetName } from "../model/targets.ts";
 import { importanceTitle, isPrivate, isSecurity, statusTitle } from "../model/words.ts";
-import type { Actor } from "../model/people.ts";
 import type { Store } from "../store/open.ts";
+import { type BugData, readBugData } from "../web/bug-data.ts";
 
 /** "Wed, 31 Aug 2011 12:37:31 -0000" */
 export function mailDate(date: Date): string {

@@ -94,7 +94,9 @@ export function parseChangelog(text: string): ChangelogEntry[] {
 export function controlFields(text: string): ReadonlyMap<string, string> {
   const out = new Map<string, string>();
   let name: string | undefined;
-  const body = text.replace(/^-----BEGIN PGP SIGNED MESSAGE-----\n(?:[^\n]+\n)*\n/, "").split("\n-----BEGIN PGP SIGNATURE-----")[0]!;
+  const body = text
+    .replace(/^-----BEGIN PGP SIGNED MESSAGE-----\n(?:[^\n]+\n)*\n/, "")
+    .split("\n-----BEGIN PGP SIGNATURE-----")[0]!;
   for (const line of body.split("\n")) {
     const head = /^([!-9;-~]+):\s*(.*)$/.exec(line);
     if (head !== null) {

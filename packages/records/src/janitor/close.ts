@@ -1,15 +1,16 @@
 // The Janitor's main work: a published package whose changelog names a record releases its fix. Each closing is told once,
 // by a row that only one of several processes can write.
-import type { Store } from "../store/open.ts";
-import type { BugTask, Pillar, Series } from "../store/schema.ts";
+
 import { isBugNumber } from "../model/access.ts";
 import { type Change, changeBug } from "../model/change.ts";
 import { addMessage } from "../model/messages.ts";
 import { type Actor, type Db, janitor } from "../model/people.ts";
 import { ensurePillar, ensureSeries, findPillar, findSeries, targetName, targetsOf } from "../model/targets.ts";
 import { editTask, isTaskOf, tasksOf } from "../model/tasks.ts";
-import { STATUS } from "../model/words.ts";
 import { recordVersions } from "../model/versions.ts";
+import { STATUS } from "../model/words.ts";
+import type { Store } from "../store/open.ts";
+import type { BugTask, Pillar, Series } from "../store/schema.ts";
 import type { ChangelogEntry } from "./changelog.ts";
 
 export interface Closing {
@@ -73,13 +74,22 @@ async function pillarFor(store: Store, series: string, distribution: string | un
   return (await findPillar(store.db, name)) ?? ensurePillar(store, "distribution", name);
 }
 
-async function rememberVersions(store: Store, entries: readonly ChangelogEntry[], options: CloseOptions): Promise<void> {
+async function rememberVersions(
+  store: Store,
+  entries: readonly ChangelogEntry[],
+  options: CloseOptions,
+): Promise<void> {
   const first = entries[0];
   const suite = options.series ?? first?.distributions[0];
   if (first === undefined || suite === undefined) return;
   const pillar = await pillarFor(store, suite.replace(/-\w+$/, ""), options.distribution);
   const own = entries.filter((entry) => entry.source === first.source);
-  await recordVersions(store, pillar, first.source, own.map((entry) => entry.version));
+  await recordVersions(
+    store,
+    pillar,
+    first.source,
+    own.map((entry) => entry.version),
+  );
 }
 
 async function closeOne(
@@ -138,7 +148,13 @@ async function claim(change: Change, pillar: Pillar, series: string, entry: Chan
   if (made === undefined) return false;
   await change.db
     .insertInto("bug_version")
-    .values({ bug_id: change.bug.id, pillar_id: pillar.id, package: entry.source, version: entry.version, state: "fixed" })
+    .values({
+      bug_id: change.bug.id,
+      pillar_id: pillar.id,
+      package: entry.source,
+      version: entry.version,
+      state: "fixed",
+    })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
   return true;
@@ -166,6 +182,7 @@ async function taskFor(
   if (inSeries) return inSeries;
   const current = pillar.current_series_id;
   const hasCurrent =
-    current !== null && tasks.some((task) => task.pillar_id === pillar.id && task.package === name && task.series_id === current);
+    current !== null &&
+    tasks.some((task) => task.pillar_id === pillar.id && task.package === name && task.series_id === current);
   return hasCurrent ? undefined : tasks.find((task) => isTaskOf(task, { pillar, series: undefined, package: name }));
 }

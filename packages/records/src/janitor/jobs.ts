@@ -51,11 +51,14 @@ async function expireOne(
     const out: Job[] = [];
     for (const task of tasks) {
       const target = targets.get(task.id)!;
-      const isFree = task.assignee_id === null && task.milestone_id === null && task.watch_id === null && target.pillar.expires;
+      const isFree =
+        task.assignee_id === null && task.milestone_id === null && task.watch_id === null && target.pillar.expires;
       if (task.status !== STATUS.IncompleteWithoutResponse || !isFree) continue;
       const name = targetName(target);
       await editTask(change, task.id, { status: "Expired" });
-      await addMessage(change, { content: `[Expired for ${name} because there has been no activity for ${days} days.]` });
+      await addMessage(change, {
+        content: `[Expired for ${name} because there has been no activity for ${days} days.]`,
+      });
       out.push({ bug, task: name });
     }
     return out;
@@ -66,7 +69,9 @@ async function expireOne(
 export async function confirm(store: Store): Promise<Job[]> {
   const actor = await janitor(store);
   const { rows } = await sql<{ bug_id: number }>`select distinct t.bug_id from bug_task t join bug b on b.id = t.bug_id
-    where t.status = ${STATUS.New} and b.users_affected_count > 1 and b.duplicate_of is null order by t.bug_id`.execute(store.db);
+    where t.status = ${STATUS.New} and b.users_affected_count > 1 and b.duplicate_of is null order by t.bug_id`.execute(
+    store.db,
+  );
   const out: Job[] = [];
   for (const { bug_id } of rows) {
     const jobs = await changeBug(store, actor, bug_id, async (change) => {

@@ -1,6 +1,6 @@
 // Where a changelog comes from: a changelog itself (packed or not), an upload's .changes, a source package's .dsc, or a
 // binary package.
-import { readFileSync, readdirSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { detectCodec, unpackChunks } from "../../../core/src/bytes/decompress/index.ts";
@@ -22,7 +22,8 @@ export async function entriesOf(path: string): Promise<ChangelogEntry[]> {
   else if (name.endsWith(".dsc")) entries = parseChangelog(await sourceChangelog(path));
   else if (name.endsWith(".deb")) entries = parseChangelog(await binaryChangelog(path));
   else entries = parseChangelog(readText(path));
-  if (entries.length === 0) throw new InvalidError("", `${path}: no changelog entry in it ("package (version) series; urgency=…")`);
+  if (entries.length === 0)
+    throw new InvalidError("", `${path}: no changelog entry in it ("package (version) series; urgency=…")`);
   return entries;
 }
 
@@ -49,7 +50,9 @@ function changesEntries(text: string): ChangelogEntry[] {
     .replace(/^\n+/, "");
   const numbers = (field: string, fallback: (text: string) => number[]): number[] => {
     const given = fields.get(field);
-    return given === undefined ? fallback(changes) : (given.match(/\d+/g) ?? []).map(Number).filter(Number.isSafeInteger);
+    return given === undefined
+      ? fallback(changes)
+      : (given.match(/\d+/g) ?? []).map(Number).filter(Number.isSafeInteger);
   };
   return [
     {
@@ -70,7 +73,8 @@ async function sourceChangelog(path: string): Promise<string> {
   const fields = controlFields(readText(path));
   const files = [...(fields.get("files") ?? "").matchAll(/\S+\s+\d+\s+(\S+)/g)].map((match) => basename(match[1]!));
   const archive =
-    files.find((file) => /\.debian\.tar\.\w+$/.test(file)) ?? files.find((file) => /\.tar\.\w+$/.test(file) && !/\.orig/.test(file));
+    files.find((file) => /\.debian\.tar\.\w+$/.test(file)) ??
+    files.find((file) => /\.tar\.\w+$/.test(file) && !/\.orig/.test(file));
   if (archive === undefined) throw new InvalidError("", `${path}: names no archive with debian/changelog`);
   await prepareCodecs();
   const source = new FileSource(join(dirname(path), archive));
@@ -110,7 +114,8 @@ export function changelogFiles(folder: string, depth = 6): string[] {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory() && depth > 0) out.push(...changelogFiles(path, depth - 1));
-    else if (/\.(changes|dsc|deb)$|(^|[._])changelog(\.Debian)?(\.gz)?$/.test(entry.name) && statSync(path).isFile()) out.push(path);
+    else if (/\.(changes|dsc|deb)$|(^|[._])changelog(\.Debian)?(\.gz)?$/.test(entry.name) && statSync(path).isFile())
+      out.push(path);
   }
   return out.sort();
 }

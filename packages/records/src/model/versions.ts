@@ -9,7 +9,12 @@ import type { Db } from "./people.ts";
 export type VersionState = "found" | "fixed" | "absent" | "unknown";
 
 /** Ancestry as a changelog tells it. @param versions newest first */
-export async function recordVersions(store: Store, pillar: Pillar, name: string, versions: readonly string[]): Promise<void> {
+export async function recordVersions(
+  store: Store,
+  pillar: Pillar,
+  name: string,
+  versions: readonly string[],
+): Promise<void> {
   const rows = versions.map((version, at) => ({
     pillar_id: pillar.id,
     package: name,

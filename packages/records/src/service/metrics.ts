@@ -1,7 +1,8 @@
 // What a monitoring system reads: requests, their times, and how many deliveries wait. Counts tell nothing of private
 // records: the numbers of records are those of public ones.
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
 import { sql } from "kysely";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Store } from "../store/open.ts";
 
 export interface Metrics {
@@ -26,7 +27,11 @@ export function makeMetrics(store: Store): Metrics {
     registers,
   });
   const bugs = new Gauge({ name: "palimpsest_public_records", help: "public records", registers });
-  const waiting = new Gauge({ name: "palimpsest_deliveries_waiting", help: "hooks and mails not yet delivered", registers });
+  const waiting = new Gauge({
+    name: "palimpsest_deliveries_waiting",
+    help: "hooks and mails not yet delivered",
+    registers,
+  });
   return {
     contentType: registry.contentType,
     observe: (method, status, milliseconds) => {

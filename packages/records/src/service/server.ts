@@ -28,20 +28,22 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     logger: options.log === undefined ? false : { level: "info", stream: options.log },
     bodyLimit: LARGEST_FORM,
     routerOptions: { maxParamLength: 500 },
-    disableRequestLogging: false,
     requestTimeout: 60_000,
     forceCloseConnections: true,
   });
   const siteOf = (request: FastifyRequest): string =>
     options.publicUrl?.replace(/\/$/, "") ?? `http://${hostOf(request)}`;
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    ["application/x-www-form-urlencoded", "application/json", "text/plain"],
-    { parseAs: "string" },
-    (_request, body, done) => done(null, body),
-  );
+  // Launchpad's client sends some forms without naming their type; who reads a body says what it has to be.
+  app.addContentTypeParser("*", { parseAs: "string" }, (_request, body, done) => done(null, body));
   await app.register(multipart, {
-    limits: { fileSize: options.largestUpload ?? LARGEST_ATTACHMENT, files: 20, fields: 100, fieldSize: LARGEST_FORM, parts: 120 },
+    limits: {
+      fileSize: options.largestUpload ?? LARGEST_ATTACHMENT,
+      files: 20,
+      fields: 100,
+      fieldSize: LARGEST_FORM,
+      parts: 120,
+    },
   });
   if (options.rate !== 0) {
     await app.register(rateLimit, {
@@ -51,7 +53,10 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     });
   }
   app.addHook("onSend", async (_request, reply) => {
-    reply.header("x-content-type-options", "nosniff").header("referrer-policy", "same-origin").header("x-frame-options", "DENY");
+    reply
+      .header("x-content-type-options", "nosniff")
+      .header("referrer-policy", "same-origin")
+      .header("x-frame-options", "DENY");
     if (!reply.hasHeader("content-security-policy")) {
       reply.header(
         "content-security-policy",
@@ -60,7 +65,9 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     }
   });
   const metrics = makeMetrics(store);
-  app.addHook("onResponse", async (request, reply) => metrics.observe(request.method, reply.statusCode, reply.elapsedTime));
+  app.addHook("onResponse", async (request, reply) =>
+    metrics.observe(request.method, reply.statusCode, reply.elapsedTime),
+  );
   app.get("/metrics", async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   app.get("/healthz", async (_request, reply) => {
     try {

@@ -1,6 +1,6 @@
 // Signing in, and the page on which a person lets a program act for them: the browser's half of Launchpad's login flow.
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { PERMISSIONS, accessToken, requestToken, review, waitingRequest } from "../api/oauth.ts";
+import { accessToken, PERMISSIONS, requestToken, review, waitingRequest } from "../api/oauth.ts";
 import { InvalidError } from "../errors.ts";
 import { checkPassword } from "../model/people.ts";
 import { oneOf } from "../model/words.ts";
@@ -8,7 +8,7 @@ import type { Store } from "../store/open.ts";
 import { formOf } from "./forms.ts";
 import { page } from "./layout.ts";
 import { markup as html } from "./markup.ts";
-import { type Visit, checkForm, checkOrigin, endSession, startSession, visitOf } from "./sessions.ts";
+import { checkForm, checkOrigin, endSession, startSession, type Visit, visitOf } from "./sessions.ts";
 
 export interface PageOptions {
   readonly store: Store;
@@ -50,7 +50,10 @@ export function registerAccountPages(app: FastifyInstance, { store, siteOf }: Pa
     const person = await checkPassword(store, form.text("name"), form.text("password"));
     if (person === undefined) {
       const visit = await visitOf(store, request);
-      return reply.code(403).type("text/html;charset=utf-8").send(loginPage(visit, to, "Name and password do not fit."));
+      return reply
+        .code(403)
+        .type("text/html;charset=utf-8")
+        .send(loginPage(visit, to, "Name and password do not fit."));
     }
     await startSession(store, person, reply, site.startsWith("https:"));
     return reply.redirect(to, 303);
@@ -70,10 +73,17 @@ export function registerAccountPages(app: FastifyInstance, { store, siteOf }: Pa
     }
     const made = await requestToken(store, form.text("oauth_consumer_key"));
     if ((request.headers.accept ?? "").includes("application/json")) {
-      const body = { oauth_token: made.token, oauth_token_secret: made.secret, oauth_token_consumer: made.consumer, access_levels: [] };
+      const body = {
+        oauth_token: made.token,
+        oauth_token_secret: made.secret,
+        oauth_token_consumer: made.consumer,
+        access_levels: [],
+      };
       return reply.header("content-type", "application/json").serializer(String).send(JSON.stringify(body));
     }
-    return reply.type("application/x-www-form-urlencoded").send(`oauth_token=${made.token}&oauth_token_secret=${made.secret}`);
+    return reply
+      .type("application/x-www-form-urlencoded")
+      .send(`oauth_token=${made.token}&oauth_token_secret=${made.secret}`);
   });
 
   app.get("/+authorize-token", async (request, reply) => {
@@ -102,9 +112,19 @@ ${allowed.map((each) => html`<p><button name="permission" value="${each}">Allow:
     const form = await formOf(request);
     checkForm(request, visit, siteOf(request), form.text("form_token"));
     const permission = oneOf("permission", form.text("permission"), [...PERMISSIONS, "UNAUTHORIZED"]);
-    await review(store, form.text("oauth_token"), visit.actor!.person, permission === "UNAUTHORIZED" ? null : permission);
-    const text = permission === "UNAUTHORIZED" ? "The program may not act for you." : "Almost finished: the program can go on now.";
-    return reply.type("text/html;charset=utf-8").send(page({ title: "Done", visit, path: "/bugs" }, html`<h1>${text}</h1>`));
+    await review(
+      store,
+      form.text("oauth_token"),
+      visit.actor!.person,
+      permission === "UNAUTHORIZED" ? null : permission,
+    );
+    const text =
+      permission === "UNAUTHORIZED"
+        ? "The program may not act for you."
+        : "Almost finished: the program can go on now.";
+    return reply
+      .type("text/html;charset=utf-8")
+      .send(page({ title: "Done", visit, path: "/bugs" }, html`<h1>${text}</h1>`));
   });
 
   app.post("/+access-token", async (request, reply) => {

@@ -21,7 +21,10 @@ ${text !== undefined && html`<pre tabindex="0" aria-label="Content">${text}</pre
   );
 }
 
-async function shownText(store: Store, { digest, size, content_type, is_patch }: Attachment): Promise<string | undefined> {
+async function shownText(
+  store: Store,
+  { digest, size, content_type, is_patch }: Attachment,
+): Promise<string | undefined> {
   if (size > LARGEST_SHOWN) return undefined;
   if (content_type !== "application/json" && content_type !== "text/plain" && !is_patch) return undefined;
   const bytes = await store.blobs.get(digest);

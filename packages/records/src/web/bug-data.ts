@@ -110,12 +110,15 @@ function arrange(
   targets: ReadonlyMap<number, Target>,
   milestones: ReadonlyMap<number, string>,
 ): TaskRow[] {
-  const isSame = (left: BugTask, right: BugTask) => left.pillar_id === right.pillar_id && left.package === right.package;
+  const isSame = (left: BugTask, right: BugTask) =>
+    left.pillar_id === right.pillar_id && left.package === right.package;
   const out: TaskRow[] = [];
   const push = (task: BugTask): void => {
     const target = targets.get(task.id)!;
     const current = target.pillar.current_series_id;
-    const tracked = task.series_id === null && tasks.find((each) => isSame(each, task) && each.series_id === current && current !== null);
+    const tracked =
+      task.series_id === null &&
+      tasks.find((each) => isSame(each, task) && each.series_id === current && current !== null);
     out.push({
       task,
       target,

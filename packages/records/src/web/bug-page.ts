@@ -142,13 +142,23 @@ function commentForm({ bug }: BugData, visit: Visit): Part {
 function portlets(data: BugData): Part {
   const { bug, attachments, duplicates, subscribers, people, cves, watches } = data;
   const list = (title: string, items: readonly Markup[]): Part =>
-    items.length > 0 && html`<section><h2>${title}</h2><ul>${items.map((each) => html`<li>${each}</li>`)}</ul></section>`;
+    items.length > 0 &&
+    html`<section><h2>${title}</h2><ul>${items.map((each) => html`<li>${each}</li>`)}</ul></section>`;
   return [
-    list("Duplicates of this bug", duplicates.map((each) => html`<a href="/bugs/${each.id}">Bug #${each.id}: ${each.title}</a>`)),
+    list(
+      "Duplicates of this bug",
+      duplicates.map((each) => html`<a href="/bugs/${each.id}">Bug #${each.id}: ${each.title}</a>`),
+    ),
     list("Patches", attachments.filter((each) => each.is_patch).map(fileLink)),
     list("Bug attachments", attachments.filter((each) => !each.is_patch).map(fileLink)),
-    list("CVE References", cves.map((each) => html`<a rel="nofollow" href="https://www.cve.org/CVERecord?id=CVE-${each}">CVE-${each}</a>`)),
-    list("Remote bug watches", watches.map((each) => html`${each.title} #${each.remote_bug} ${each.remote_status ?? ""}`)),
+    list(
+      "CVE References",
+      cves.map((each) => html`<a rel="nofollow" href="https://www.cve.org/CVERecord?id=CVE-${each}">CVE-${each}</a>`),
+    ),
+    list(
+      "Remote bug watches",
+      watches.map((each) => html`${each.title} #${each.remote_bug} ${each.remote_status ?? ""}`),
+    ),
     html`<section><h2>Other bug subscribers</h2><ul>${subscribers.map((id) => {
       const person = people.get(id)!;
       return html`<li><a href="/~${person.name}">${person.display_name}</a></li>`;

@@ -7,13 +7,13 @@ import { addAttachment, addMessage } from "../model/messages.ts";
 import { findPerson } from "../model/people.ts";
 import { type Target, targetName, targetPath } from "../model/targets.ts";
 import { editTask } from "../model/tasks.ts";
-import { IMPORTANCE_NAMES, STATUS_NAMES, importanceTitle, statusTitle } from "../model/words.ts";
+import { IMPORTANCE_NAMES, importanceTitle, STATUS_NAMES, statusTitle } from "../model/words.ts";
 import type { BugTask } from "../store/schema.ts";
 import type { PageOptions } from "./account-pages.ts";
 import { formOf } from "./forms.ts";
 import { page } from "./layout.ts";
 import { markup as html, type Part } from "./markup.ts";
-import { type Visit, checkForm, visitOf } from "./sessions.ts";
+import { checkForm, type Visit, visitOf } from "./sessions.ts";
 
 export function bugNumber(request: FastifyRequest): number {
   const { id } = request.params as { id?: string };
@@ -31,7 +31,13 @@ export function registerEditPages(app: FastifyInstance, { store, siteOf }: PageO
     if (file !== undefined) {
       const isPatch = form.text("patch") === "yes";
       const fileName = file.fileName ?? "attachment";
-      await addAttachment(store, visit.actor, id, { bytes: file.bytes, fileName, contentType: file.contentType, isPatch, comment });
+      await addAttachment(store, visit.actor, id, {
+        bytes: file.bytes,
+        fileName,
+        contentType: file.contentType,
+        isPatch,
+        comment,
+      });
     } else {
       if (comment.trim() === "") throw new InvalidError("comment", "Write something, or choose a file.");
       await changeBug(store, visit.actor, id, (change) => addMessage(change, { content: comment }));
@@ -66,11 +72,7 @@ ${complaint !== "" && html`<p class="notice" role="alert">${complaint}</p>`}
   );
 }
 
-export async function saveTask(
-  { store, siteOf }: PageOptions,
-  request: FastifyRequest,
-  task: BugTask,
-): Promise<void> {
+export async function saveTask({ store, siteOf }: PageOptions, request: FastifyRequest, task: BugTask): Promise<void> {
   const visit = await visitOf(store, request);
   const form = await formOf(request);
   checkForm(request, visit, siteOf(request), form.text("form_token"));

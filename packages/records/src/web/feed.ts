@@ -17,7 +17,9 @@ export async function feed(store: Store, site: string): Promise<string> {
 <feed xmlns="http://www.w3.org/2005/Atom"><title>Changed records</title><id>${site}/bugs.atom</id><link rel="self" href="${site}/bugs.atom"/>
 <updated>${updated.toISOString()}</updated><author><name>Palimpsest records</name></author>
 ${bugs.map(
-  (bug) => xml`<entry><title>Bug #${bug.id}: ${bug.title}</title><id>${site}/bugs/${bug.id}</id><link href="${site}/bugs/${bug.id}"/>
+  (
+    bug,
+  ) => xml`<entry><title>Bug #${bug.id}: ${bug.title}</title><id>${site}/bugs/${bug.id}</id><link href="${site}/bugs/${bug.id}"/>
 <updated>${bug.date_last_updated.toISOString()}</updated><summary>${bug.description.slice(0, 1000)}</summary></entry>
 `,
 )}</feed>

@@ -1,5 +1,5 @@
 // What every page has around it. No script: reading and commenting work in any browser, and by keyboard.
-import { escape, markup as html, Markup, type Part } from "./markup.ts";
+import { escapeText, markup as html, Markup, type Part } from "./markup.ts";
 import type { Visit } from "./sessions.ts";
 
 export interface PageFrame {
@@ -56,12 +56,12 @@ export function prose(text: string): Markup {
   const out: string[] = [];
   let last = 0;
   for (const match of text.matchAll(/\bhttps?:\/\/[^\s<>"')\]]+|\b(?:LP: #|[Bb]ug #?)(\d{1,9})\b/g)) {
-    out.push(escape(text.slice(last, match.index)));
+    out.push(escapeText(text.slice(last, match.index)));
     const href = match[1] === undefined ? match[0] : `/bugs/${match[1]}`;
-    out.push(`<a rel="nofollow" href="${escape(href)}">${escape(match[0])}</a>`);
+    out.push(`<a rel="nofollow" href="${escapeText(href)}">${escapeText(match[0])}</a>`);
     last = match.index + match[0].length;
   }
-  out.push(escape(text.slice(last)));
+  out.push(escapeText(text.slice(last)));
   return new Markup(`<div class="text">${out.join("")}</div>`);
 }
 

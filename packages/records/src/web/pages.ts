@@ -14,7 +14,7 @@ import { readBugData } from "./bug-data.ts";
 import { allComments, bugPage, comment } from "./bug-page.ts";
 import { bugNumber, registerEditPages, saveTask, taskForm } from "./edit-pages.ts";
 import { feed } from "./feed.ts";
-import { STYLE, page, prose, time } from "./layout.ts";
+import { page, prose, STYLE, time } from "./layout.ts";
 import { markup as html } from "./markup.ts";
 import { searchOf, searchPage } from "./search-page.ts";
 import { visitOf } from "./sessions.ts";
@@ -30,7 +30,9 @@ export function registerPages(app: FastifyInstance, options: PageOptions): void 
     registerAccountPages(pages, options);
     registerEditPages(pages, options);
     registerReading(pages, options);
-    pages.setNotFoundHandler(async (request, reply) => errorPage(options, new MissingRecordError("this page"), request, reply));
+    pages.setNotFoundHandler(async (request, reply) =>
+      errorPage(options, new MissingRecordError("this page"), request, reply),
+    );
   });
 }
 
@@ -47,22 +49,34 @@ async function errorPage(
   if (status >= 500) request.log.error({ error: error.message, stack: error.stack }, "request failed");
   const visit = await visitOf(store, request).catch(() => ({ actor: undefined, formToken: "" }));
   const message = status >= 500 && !isOwn ? "The server could not do this." : error.message;
-  return reply.code(status).type(HTML).send(page({ title: "Sorry", visit, path: "/bugs" }, html`<h1>Sorry</h1><p role="alert">${message}</p>`));
+  return reply
+    .code(status)
+    .type(HTML)
+    .send(page({ title: "Sorry", visit, path: "/bugs" }, html`<h1>Sorry</h1><p role="alert">${message}</p>`));
 }
 
 function registerReading(app: FastifyInstance, options: PageOptions): void {
   const { store, siteOf } = options;
   const urlOf = (request: FastifyRequest) => new URL(request.url, siteOf(request));
 
-  app.get("/style.css", async (_request, reply) => reply.header("cache-control", "max-age=3600").type("text/css").send(STYLE));
+  app.get("/style.css", async (_request, reply) =>
+    reply.header("cache-control", "max-age=3600").type("text/css").send(STYLE),
+  );
   app.get("/robots.txt", async (_request, reply) => reply.type("text/plain").send("User-agent: *\nAllow: /\n"));
   app.get("/", async (_request, reply) => reply.redirect("/bugs", 302));
-  app.get("/bugs.atom", async (request, reply) => reply.type("application/atom+xml;charset=utf-8").send(await feed(store, siteOf(request))));
+  app.get("/bugs.atom", async (request, reply) =>
+    reply.type("application/atom+xml;charset=utf-8").send(await feed(store, siteOf(request))),
+  );
 
   app.get("/bugs", async (request, reply) => {
     const params = urlOf(request).searchParams;
     const visit = await visitOf(store, request);
-    const text = await searchPage(store, visit, { title: "Search bug reports", path: "/bugs", search: searchOf(params), params });
+    const text = await searchPage(store, visit, {
+      title: "Search bug reports",
+      path: "/bugs",
+      search: searchOf(params),
+      params,
+    });
     return reply.type(HTML).send(text);
   });
 
@@ -91,14 +105,23 @@ function registerReading(app: FastifyInstance, options: PageOptions): void {
 `;
     });
     const main = html`<h1>Activity log for <a href="/bugs/${bug.id}">bug #${bug.id}</a></h1><table><thead><tr><th scope="col">Date</th><th scope="col">Who</th><th scope="col">What changed</th><th scope="col">Old value</th><th scope="col">New value</th><th scope="col">Message</th></tr></thead><tbody>${rows}</tbody></table>`;
-    return reply.type(HTML).send(page({ title: `Activity of bug #${bug.id}`, visit, path: `/bugs/${bug.id}/+activity` }, main));
+    return reply
+      .type(HTML)
+      .send(page({ title: `Activity of bug #${bug.id}`, visit, path: `/bugs/${bug.id}/+activity` }, main));
   });
 
-  app.get("/bugs/:id/comments/:index", async (request, reply) => reply.type(HTML).send((await oneComment(request)).text));
-  app.get("/bugs/:id/comments/:index/+download", async (request, reply) =>
-    reply.type("text/plain;charset=utf-8").header("content-disposition", "inline").send((await oneComment(request)).content),
+  app.get("/bugs/:id/comments/:index", async (request, reply) =>
+    reply.type(HTML).send((await oneComment(request)).text),
   );
-  app.get("/bugs/:id/comments/:index/+history", async (request, reply) => reply.type(HTML).send((await oneComment(request, true)).text));
+  app.get("/bugs/:id/comments/:index/+download", async (request, reply) =>
+    reply
+      .type("text/plain;charset=utf-8")
+      .header("content-disposition", "inline")
+      .send((await oneComment(request)).content),
+  );
+  app.get("/bugs/:id/comments/:index/+history", async (request, reply) =>
+    reply.type(HTML).send((await oneComment(request, true)).text),
+  );
 
   async function oneComment(request: FastifyRequest, history = false): Promise<{ text: string; content: string }> {
     const visit = await visitOf(store, request);
@@ -107,26 +130,41 @@ function registerReading(app: FastifyInstance, options: PageOptions): void {
     const message = data.messages.find((each) => String(each.index) === index);
     if (message === undefined) throw new MissingRecordError(`comment ${index} of bug ${data.bug.id}`);
     const old = history
-      ? await store.db.selectFrom("message_revision").selectAll().where("message_id", "=", message.id).orderBy("revision").execute()
+      ? await store.db
+          .selectFrom("message_revision")
+          .selectAll()
+          .where("message_id", "=", message.id)
+          .orderBy("revision")
+          .execute()
       : [];
     const main = html`<h1>Comment ${index} for <a href="/bugs/${data.bug.id}">bug #${data.bug.id}</a></h1>${comment(message, data, true)}
 ${old.map((each) => html`<section><h2>Revision ${each.revision}, ${time(each.date_created)}</h2>${prose(each.content)}</section>`)}`;
     const path = `/bugs/${data.bug.id}/comments/${index}`;
-    return { text: page({ title: `Comment ${index} : bug #${data.bug.id}`, visit, path }, main), content: message.content };
+    return {
+      text: page({ title: `Comment ${index} : bug #${data.bug.id}`, visit, path }, main),
+      content: message.content,
+    };
   }
 
   app.get("/bugs/:id/+attachment/:file", async (request, reply) => {
     const visit = await visitOf(store, request);
     return reply.type(HTML).send(await attachmentPage(store, visit, await attachmentOf(request)));
   });
-  app.get("/bugs/:id/+attachment/:file/+files/:name", async (request, reply) => sendFile(store, reply, await attachmentOf(request)));
+  app.get("/bugs/:id/+attachment/:file/+files/:name", async (request, reply) =>
+    sendFile(store, reply, await attachmentOf(request)),
+  );
 
   async function attachmentOf(request: FastifyRequest) {
     const visit = await visitOf(store, request);
     const bug = await readBug(store.db, visit.actor, bugNumber(request));
     const { file } = request.params as { file: string };
     const id = /^\d{1,9}$/.test(file) ? Number(file) : -1;
-    const row = await store.db.selectFrom("attachment").selectAll().where("bug_id", "=", bug.id).where("id", "=", id).executeTakeFirst();
+    const row = await store.db
+      .selectFrom("attachment")
+      .selectAll()
+      .where("bug_id", "=", bug.id)
+      .where("id", "=", id)
+      .executeTakeFirst();
     if (row === undefined) throw new MissingRecordError(`attachment ${file} of bug ${bug.id}`);
     return row;
   }
@@ -158,7 +196,12 @@ ${old.map((each) => html`<section><h2>Revision ${each.revision}, ${time(each.dat
     const person = await personNamed(store.db, name);
     const params = urlOf(request).searchParams;
     const search = { ...searchOf(params), person: person.id };
-    return searchPage(store, visit, { title: `Bugs related to ${person.display_name} (${person.name})`, path: `/~${name}`, search, params });
+    return searchPage(store, visit, {
+      title: `Bugs related to ${person.display_name} (${person.name})`,
+      path: `/~${name}`,
+      search,
+      params,
+    });
   }
 
   app.post("/*", async (request, reply) => {

@@ -1,7 +1,7 @@
 // Search, and the records of a target or a person: one table for all.
-import { type Search, MOST_COUNTED, countTasks, searchTasks } from "../model/search.ts";
+import { countTasks, MOST_COUNTED, type Search, searchTasks } from "../model/search.ts";
 import { targetName, targetsOf } from "../model/targets.ts";
-import { IMPORTANCE_NAMES, STATUS_NAMES, importanceTitle, statusTitle } from "../model/words.ts";
+import { IMPORTANCE_NAMES, importanceTitle, STATUS_NAMES, statusTitle } from "../model/words.ts";
 import type { Store } from "../store/open.ts";
 import { page, time } from "./layout.ts";
 import { markup as html, type Part } from "./markup.ts";
@@ -31,7 +31,11 @@ export function searchOf(params: URLSearchParams): Search {
   };
 }
 
-export async function searchPage(store: Store, visit: Visit, { title, path, search, params }: SearchPage): Promise<string> {
+export async function searchPage(
+  store: Store,
+  visit: Visit,
+  { title, path, search, params }: SearchPage,
+): Promise<string> {
   const start = Math.min(Math.max(0, Number.parseInt(params.get("start") ?? "0", 10) || 0), 1_000_000);
   const [tasks, count] = await Promise.all([
     searchTasks(store.db, visit.actor, search, { start, size: PAGE_SIZE }),
@@ -42,7 +46,11 @@ export async function searchPage(store: Store, visit: Visit, { title, path, sear
     targetsOf(store.db, tasks),
     ids.length === 0
       ? []
-      : store.db.selectFrom("bug").select(["id", "title", "heat", "date_last_updated"]).where("id", "in", ids).execute(),
+      : store.db
+          .selectFrom("bug")
+          .select(["id", "title", "heat", "date_last_updated"])
+          .where("id", "in", ids)
+          .execute(),
   ]);
   const titles = new Map(bugs.map((bug) => [bug.id, bug]));
   const rows = tasks.map((task) => {
@@ -57,7 +65,11 @@ export async function searchPage(store: Store, visit: Visit, { title, path, sear
     next.set("start", String(at));
     return html`<a href="${path}?${next.toString()}">${label}</a> `;
   };
-  const select = (name: string, label: string, options: readonly string[]): Part => html`<label for="${name}">${label}</label>
+  const select = (
+    name: string,
+    label: string,
+    options: readonly string[],
+  ): Part => html`<label for="${name}">${label}</label>
 <select id="${name}" name="${name}"><option value="">any that is open</option>${options.map((each) => html`<option${params.get(name) === each && html` selected`}>${each}</option>`)}</select>`;
   const main = html`<h1>${title}</h1>
 <form action="${path}" method="get"><label for="q">Words</label><input id="q" name="q" value="${params.get("q") ?? ""}">

@@ -38,7 +38,8 @@ function afterOwnComment(parts: readonly TimelinePart[]): TimelinePart[] {
   for (let i = 0; i + 1 < out.length; i++) {
     const [box, comment] = [out[i]!, out[i + 1]!];
     if (box.kind !== "activity" || comment.kind !== "comment") continue;
-    const isOwn = box.personId === comment.message.owner_id && box.date.getTime() === comment.message.date_created.getTime();
+    const isOwn =
+      box.personId === comment.message.owner_id && box.date.getTime() === comment.message.date_created.getTime();
     if (isOwn) [out[i], out[i + 1]] = [comment, box];
   }
   return out;
@@ -79,7 +80,10 @@ function tagLine(before: string, after: string): string {
   const [old, now] = [before.split(" ").filter(Boolean), after.split(" ").filter(Boolean)];
   const added = now.filter((tag) => !old.includes(tag));
   const removed = old.filter((tag) => !now.includes(tag));
-  return [added.length > 0 && `tags: added: ${added.join(" ")}`, removed.length > 0 && `tags: removed: ${removed.join(" ")}`]
+  return [
+    added.length > 0 && `tags: added: ${added.join(" ")}`,
+    removed.length > 0 && `tags: removed: ${removed.join(" ")}`,
+  ]
     .filter(Boolean)
     .join(" ");
 }

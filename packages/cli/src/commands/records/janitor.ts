@@ -1,6 +1,7 @@
 // `janitor changelog|expire|confirm|watch`: closes what published packages fixed.
-import { setTimeout as wait } from "node:timers/promises";
+
 import { statSync } from "node:fs";
+import { setTimeout as wait } from "node:timers/promises";
 import { type Command, Option } from "commander";
 import { UsageError } from "../../../../node/src/refusals.ts";
 import type { ChangelogEntry, Closing } from "../../../../records/src/index.ts";
@@ -21,7 +22,9 @@ interface JanitorOptions extends StoreOptions {
 }
 
 export function registerJanitor(program: Command): void {
-  const parent = program.command("janitor").description("close records that published packages fixed, expire and confirm others");
+  const parent = program
+    .command("janitor")
+    .description("close records that published packages fixed, expire and confirm others");
   const closing = (usage: string, description: string) =>
     storeCommand(parent, usage, description)
       .option("--distribution <name>", "ubuntu or debian (default: by the series' name)")
@@ -31,7 +34,9 @@ export function registerJanitor(program: Command): void {
   closing("changelog <files...>", "close what changelogs, .changes, .dsc or .deb files name")
     .option("--since <version>", "only entries above this version")
     .option("--latest", "only the newest entry of each")
-    .action((files: string[], options: JanitorOptions) => withStore(options, (context) => closeFiles(context, files, options)));
+    .action((files: string[], options: JanitorOptions) =>
+      withStore(options, (context) => closeFiles(context, files, options)),
+    );
   closing("watch <dir>", "look into a repository's folder again and again")
     .addOption(wholeNumberOption("--interval <seconds>", "between two looks", "300"))
     .option("--once", "look once")
@@ -41,20 +46,32 @@ export function registerJanitor(program: Command): void {
     .action((options: JanitorOptions) =>
       withStore(options, async ({ records, store }) => {
         const jobs = await records.expire(store, wholeNumber(options.days, 60));
-        print(options.json ? `${JSON.stringify({ schema: "palimpsest/janitor/1", expired: jobs }, null, 2)}\n` : jobs.map(({ bug, task }) => `#${bug}  ${task}: Expired\n`).join(""));
+        print(
+          options.json
+            ? `${JSON.stringify({ schema: "palimpsest/janitor/1", expired: jobs }, null, 2)}\n`
+            : jobs.map(({ bug, task }) => `#${bug}  ${task}: Expired\n`).join(""),
+        );
         return 0;
       }),
     );
   storeCommand(parent, "confirm", "confirm what is New and affects several people").action((options: JanitorOptions) =>
     withStore(options, async ({ records, store }) => {
       const jobs = await records.confirm(store);
-      print(options.json ? `${JSON.stringify({ schema: "palimpsest/janitor/1", confirmed: jobs }, null, 2)}\n` : jobs.map(({ bug, task }) => `#${bug}  ${task}: Confirmed\n`).join(""));
+      print(
+        options.json
+          ? `${JSON.stringify({ schema: "palimpsest/janitor/1", confirmed: jobs }, null, 2)}\n`
+          : jobs.map(({ bug, task }) => `#${bug}  ${task}: Confirmed\n`).join(""),
+      );
       return 0;
     }),
   );
 }
 
-async function closeFiles({ records, store }: StoreContext, files: readonly string[], options: JanitorOptions): Promise<number> {
+async function closeFiles(
+  { records, store }: StoreContext,
+  files: readonly string[],
+  options: JanitorOptions,
+): Promise<number> {
   const all: Closing[] = [];
   for (const file of files) {
     const entries = chosen(await records.entriesOf(file), options, file);
@@ -65,7 +82,11 @@ async function closeFiles({ records, store }: StoreContext, files: readonly stri
   return 0;
 }
 
-function chosen(entries: readonly ChangelogEntry[], { since, latest }: JanitorOptions, file: string): readonly ChangelogEntry[] {
+function chosen(
+  entries: readonly ChangelogEntry[],
+  { since, latest }: JanitorOptions,
+  file: string,
+): readonly ChangelogEntry[] {
   if (latest) return entries.slice(0, 1);
   if (since === undefined) return entries;
   const at = entries.findIndex((entry) => entry.version === since);
@@ -113,7 +134,12 @@ async function watch(context: StoreContext, dir: string, options: JanitorOptions
       seen.set(file, state);
       try {
         const entries = await records.entriesOf(file);
-        const closings = await records.closeFromEntries(store, entries, { distribution: options.distribution, series: options.series, isCopy: options.copy, dryRun: options.dryRun });
+        const closings = await records.closeFromEntries(store, entries, {
+          distribution: options.distribution,
+          series: options.series,
+          isCopy: options.copy,
+          dryRun: options.dryRun,
+        });
         const told = closings.filter((each) => each.outcome === "closed");
         if (told.length > 0) tell(told, options);
       } catch (error) {

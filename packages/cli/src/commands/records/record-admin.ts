@@ -1,10 +1,11 @@
 // `record import|login|person|series|supervisor|hook`: what the owner of a store sets up.
-import { readFileSync, writeFileSync } from "node:fs";
+
 import { randomBytes } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { UsageError } from "../../../../node/src/refusals.ts";
 import { note, print } from "../../terminal.ts";
-import { type StoreContext, type StoreOptions, actingCommand, storeCommand, withStore } from "./store.ts";
+import { actingCommand, type StoreContext, type StoreOptions, storeCommand, withStore } from "./store.ts";
 
 interface AdminOptions extends StoreOptions {
   readonly target?: string;
@@ -26,7 +27,9 @@ export function registerRecordAdmin(parent: Command): void {
   actingCommand(parent, "import <files...>", "records from Launchpad's +text, a mail folder or an export's JSON")
     .option("--target <path>", "what a record without a task is about", "linux")
     .option("--keep-numbers", "keep the numbers that they have, where these are free")
-    .action((files: string[], options: AdminOptions) => withStore(options, (context) => importFiles(context, files, options)));
+    .action((files: string[], options: AdminOptions) =>
+      withStore(options, (context) => importFiles(context, files, options)),
+    );
 
   storeCommand(parent, "login <name>", "let a person's programs in: launchpadlib's credentials file")
     .option("--credentials <file>", "where to write it (default: stdout)")
@@ -49,21 +52,29 @@ export function registerRecordAdmin(parent: Command): void {
     .option("--series-version <version>", "11.10")
     .action((pillar: string, name: string, options: AdminOptions) =>
       withStore(options, async ({ records, store }) => {
-        const found = (await records.findPillar(store.db, pillar)) ?? (await records.ensurePillar(store, "project", pillar));
+        const found =
+          (await records.findPillar(store.db, pillar)) ?? (await records.ensurePillar(store, "project", pillar));
         await records.ensureSeries(store, found, name, { current: options.current, version: options.seriesVersion });
         print(`${pillar}/${name}${options.current ? " is current" : ""}\n`);
         return 0;
       }),
     );
 
-  storeCommand(parent, "supervisor <target> <person>", "who says what is Triaged and important there (or nobody)").action(
-    (path: string, name: string, options: AdminOptions) =>
-      withStore(options, async ({ records, store }) => {
-        const target = await records.ensureTarget(store, path);
-        await records.setSupervisor(store, target, name === "nobody" ? null : await records.ensurePerson(store, { name }));
-        print(`${records.targetName(target)}: ${name}\n`);
-        return 0;
-      }),
+  storeCommand(
+    parent,
+    "supervisor <target> <person>",
+    "who says what is Triaged and important there (or nobody)",
+  ).action((path: string, name: string, options: AdminOptions) =>
+    withStore(options, async ({ records, store }) => {
+      const target = await records.ensureTarget(store, path);
+      await records.setSupervisor(
+        store,
+        target,
+        name === "nobody" ? null : await records.ensurePerson(store, { name }),
+      );
+      print(`${records.targetName(target)}: ${name}\n`);
+      return 0;
+    }),
   );
 
   actingCommand(parent, "hook <url>", "send every change that you may see to an address, signed")
@@ -72,7 +83,11 @@ export function registerRecordAdmin(parent: Command): void {
     .action((url: string, options: AdminOptions) => withStore(options, (context) => hook(context, url, options)));
 }
 
-async function importFiles({ records, store }: StoreContext, files: readonly string[], options: AdminOptions): Promise<number> {
+async function importFiles(
+  { records, store }: StoreContext,
+  files: readonly string[],
+  options: AdminOptions,
+): Promise<number> {
   const target = options.target ?? "linux";
   const done: { file: string; id: number; title: string }[] = [];
   for (const file of files) {
@@ -83,7 +98,10 @@ async function importFiles({ records, store }: StoreContext, files: readonly str
       else if (text.startsWith("From ")) found = await records.parseMbox(text);
       else found = [await records.parseText(text)];
     } catch (error) {
-      throw new UsageError(`${file}: ${(error as Error).message}`, "It takes Launchpad's +text, a mail folder (mbox), or palimpsest record export.");
+      throw new UsageError(
+        `${file}: ${(error as Error).message}`,
+        "It takes Launchpad's +text, a mail folder (mbox), or palimpsest record export.",
+      );
     }
     for (const record of found) {
       const id = await records.importRecord(store, record, { target, keepNumbers: options.keepNumbers });
@@ -107,7 +125,9 @@ async function login({ records, store }: StoreContext, name: string, options: Ad
   if (options.credentials === undefined) print(text);
   else {
     writeFileSync(options.credentials, text, { mode: 0o600 });
-    note(`palimpsest: ${options.credentials}: a token of ${name}, for LP_CREDENTIALS_FILE or login_with(credentials_file=…)`);
+    note(
+      `palimpsest: ${options.credentials}: a token of ${name}, for LP_CREDENTIALS_FILE or login_with(credentials_file=…)`,
+    );
   }
   return 0;
 }
@@ -120,8 +140,10 @@ async function person({ records, store }: StoreContext, name: string, options: A
     ...(email === undefined ? {} : { email }),
     ...(options.admin === undefined ? {} : { is_admin: options.admin }),
   };
-  if (Object.keys(values).length > 0) await store.db.updateTable("person").set(values).where("id", "=", made.id).execute();
-  for (const member of options.member ?? []) await records.addMember(store, made, await records.ensurePerson(store, { name: member }));
+  if (Object.keys(values).length > 0)
+    await store.db.updateTable("person").set(values).where("id", "=", made.id).execute();
+  for (const member of options.member ?? [])
+    await records.addMember(store, made, await records.ensurePerson(store, { name: member }));
   if (options.passwordFile !== undefined) await records.setPassword(store, made, secretFrom(options.passwordFile));
   print(`~${name}\n`);
   return 0;
@@ -131,12 +153,17 @@ async function hook({ records, store, actor }: StoreContext, url: string, option
   if (!/^https?:\/\/[^\s/]+/.test(url)) throw new UsageError(`"${url}" is no web address`);
   const pillar = options.target === undefined ? undefined : await records.findPillar(store.db, options.target);
   if (options.target !== undefined && pillar === undefined) throw new UsageError(`there is no ${options.target}`);
-  const secret = options.secretFile === undefined ? randomBytes(24).toString("base64url") : secretFrom(options.secretFile);
+  const secret =
+    options.secretFile === undefined ? randomBytes(24).toString("base64url") : secretFrom(options.secretFile);
   const row = await store.db
     .insertInto("webhook")
     .values({ url, secret, pillar_id: pillar?.id ?? null, owner_id: actor.person.id, date_created: store.now() })
     .returning("id")
     .executeTakeFirstOrThrow();
-  print(options.json ? `${JSON.stringify({ id: row.id, url, secret })}\n` : `hook ${row.id}  ${url}\n${options.secretFile ? "" : `secret  ${secret}\n`}`);
+  print(
+    options.json
+      ? `${JSON.stringify({ id: row.id, url, secret })}\n`
+      : `hook ${row.id}  ${url}\n${options.secretFile ? "" : `secret  ${secret}\n`}`,
+  );
   return 0;
 }

@@ -4,7 +4,7 @@ import { basename } from "node:path";
 import type { Command } from "commander";
 import { UsageError } from "../../../../node/src/refusals.ts";
 import { print } from "../../terminal.ts";
-import { type StoreContext, type StoreOptions, actingCommand, recordNumber, withStore } from "./store.ts";
+import { actingCommand, recordNumber, type StoreContext, type StoreOptions, withStore } from "./store.ts";
 
 interface EditOptions extends StoreOptions {
   readonly status?: string;
@@ -24,7 +24,9 @@ function edit(options: EditOptions, number: string, work: Work): Promise<void> {
   return withStore(options, async (context) => {
     const id = recordNumber(number);
     const done = await work(context, id);
-    print(options.json ? `${JSON.stringify({ schema: "palimpsest/record-change/1", id, done })}\n` : `#${id}  ${done}\n`);
+    print(
+      options.json ? `${JSON.stringify({ schema: "palimpsest/record-change/1", id, done })}\n` : `#${id}  ${done}\n`,
+    );
     return 0;
   });
 }
@@ -39,7 +41,9 @@ export function registerRecordEdit(parent: Command): void {
     (number: string, text: string, options: EditOptions) =>
       edit(options, number, async ({ records, store, actor }, id) => {
         const content = textArgument(text);
-        const { index } = await records.changeBug(store, actor, id, (change) => records.addMessage(change, { content }));
+        const { index } = await records.changeBug(store, actor, id, (change) =>
+          records.addMessage(change, { content }),
+        );
         return `comment ${index}`;
       }),
   );
@@ -67,7 +71,12 @@ export function registerRecordEdit(parent: Command): void {
     .action((number: string, file: string, options: EditOptions) =>
       edit(options, number, async ({ records, store, actor }, id) => {
         const { patch: isPatch, comment } = options;
-        const made = await records.addAttachment(store, actor, id, { bytes: readFileSync(file), fileName: basename(file), isPatch, comment });
+        const made = await records.addAttachment(store, actor, id, {
+          bytes: readFileSync(file),
+          fileName: basename(file),
+          isPatch,
+          comment,
+        });
         return `attachment ${made.id}: ${made.title}, ${made.size} bytes, SHA-256 ${made.digest}`;
       }),
     );
@@ -91,26 +100,40 @@ export function registerRecordEdit(parent: Command): void {
       }),
     );
 
-  for (const [name, what] of [["subscribe", "tell a person of every change"], ["unsubscribe", "tell a person no more"]] as const) {
-    actingCommand(parent, `${name} <number> [person]`, what).action((number: string, person: string | undefined, options: EditOptions) =>
-      edit(options, number, async ({ records, store, actor }, id) => {
-        const who = person === undefined ? actor.person : await records.ensurePerson(store, { name: person });
-        await records.changeBug(store, actor, id, (change) => records[name](change, who));
-        return `${name}d ${who.name}`;
-      }),
+  for (const [name, what] of [
+    ["subscribe", "tell a person of every change"],
+    ["unsubscribe", "tell a person no more"],
+  ] as const) {
+    actingCommand(parent, `${name} <number> [person]`, what).action(
+      (number: string, person: string | undefined, options: EditOptions) =>
+        edit(options, number, async ({ records, store, actor }, id) => {
+          const who = person === undefined ? actor.person : await records.ensurePerson(store, { name: person });
+          await records.changeBug(store, actor, id, (change) => records[name](change, who));
+          return `${name}d ${who.name}`;
+        }),
     );
   }
 }
 
-async function setTask({ records, store, actor }: StoreContext, id: number, path: string | undefined, options: EditOptions): Promise<string> {
+async function setTask(
+  { records, store, actor }: StoreContext,
+  id: number,
+  path: string | undefined,
+  options: EditOptions,
+): Promise<string> {
   const assignee =
-    options.assignee === undefined ? undefined : options.assignee === "nobody" ? null : await records.ensurePerson(store, { name: options.assignee });
+    options.assignee === undefined
+      ? undefined
+      : options.assignee === "nobody"
+        ? null
+        : await records.ensurePerson(store, { name: options.assignee });
   const wanted = path === undefined ? undefined : await records.ensureTarget(store, path);
   return records.changeBug(store, actor, id, async (change) => {
     const find = async () => {
       const tasks = await records.tasksOf(change.db, id);
       if (wanted !== undefined) return tasks.find((task) => records.isTaskOf(task, wanted));
-      if (tasks.length > 1) throw new UsageError(`#${id} has ${tasks.length} tasks`, "Name the target: palimpsest record show tells them.");
+      if (tasks.length > 1)
+        throw new UsageError(`#${id} has ${tasks.length} tasks`, "Name the target: palimpsest record show tells them.");
       return tasks[0];
     };
     if ((await find()) === undefined && wanted !== undefined) await records.addTask(change, wanted);

@@ -1,11 +1,11 @@
 // `record new`: a diagnosis becomes a record, and records of the same cause are named with what speaks for and against.
 import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { Option, type Command } from "commander";
+import { type Command, Option } from "commander";
 import { UsageError } from "../../../../node/src/refusals.ts";
 import type { Diagnosis, Proposal } from "../../../../records/src/index.ts";
-import { print, note } from "../../terminal.ts";
-import { type StoreOptions, actingCommand, withStore } from "./store.ts";
+import { note, print } from "../../terminal.ts";
+import { actingCommand, type StoreOptions, withStore } from "./store.ts";
 
 interface NewOptions extends StoreOptions {
   readonly from?: string;
@@ -46,7 +46,10 @@ export function registerRecordNew(parent: Command): void {
         "Embargoed",
       ]),
     )
-    .option("--auto-duplicate [bound]", `mark it as a duplicate of a record at least this much alike (0 to 1, default ${SURE})`)
+    .option(
+      "--auto-duplicate [bound]",
+      `mark it as a duplicate of a record at least this much alike (0 to 1, default ${SURE})`,
+    )
     .action((options: NewOptions) => run(options));
 }
 
@@ -58,12 +61,16 @@ async function run(options: NewOptions): Promise<void> {
     try {
       diagnosis = json === undefined ? undefined : records.readDiagnosis(json);
     } catch (error) {
-      throw new UsageError(`${options.from}: ${(error as Error).message}`, "Give a dump, or what `palimpsest diagnose --json DUMP` printed.");
+      throw new UsageError(
+        `${options.from}: ${(error as Error).message}`,
+        "Give a dump, or what `palimpsest diagnose --json DUMP` printed.",
+      );
     }
     const log = options.log === undefined ? [] : readFileSync(options.log, "utf8").split("\n").slice(-40);
     const report = diagnosis && records.describe(diagnosis, log);
     const title = options.title ?? report?.title;
-    if (title === undefined) throw new UsageError("a record needs a title", "Give --from DUMP, --from result.json or --title.");
+    if (title === undefined)
+      throw new UsageError("a record needs a title", "Give --from DUMP, --from result.json or --title.");
     const target = await records.ensureTarget(store, options.target ?? report?.target ?? "linux");
     const proposals = report?.signature ? await records.findDuplicates(store.db, actor, report.signature) : [];
     const id = await records.createBug(store, actor, {
@@ -78,17 +85,38 @@ async function run(options: NewOptions): Promise<void> {
     if (json !== undefined) {
       const fileName = `${basename(options.from!).replace(/\.json$/, "")}.json`;
       const bytes = new TextEncoder().encode(json);
-      await records.addAttachment(store, actor, id, { bytes, fileName, contentType: "application/json", description: "diagnosis", comment: "The diagnosis." });
+      await records.addAttachment(store, actor, id, {
+        bytes,
+        fileName,
+        contentType: "application/json",
+        description: "diagnosis",
+        comment: "The diagnosis.",
+      });
     }
     const version = options.packageVersion ?? report?.packageVersion;
     if (version !== undefined && target.package !== undefined) {
-      await records.changeBug(store, actor, id, (c) => records.markVersion(c, target.pillar, target.package!, version, "found"));
+      await records.changeBug(store, actor, id, (c) =>
+        records.markVersion(c, target.pillar, target.package!, version, "found"),
+      );
     }
     const best = proposals[0];
     const duplicateOf = bound !== undefined && best !== undefined && best.score >= bound ? best.bug : undefined;
-    if (duplicateOf !== undefined) await records.changeBug(store, actor, id, (c) => records.editBug(c, { duplicateOf }));
-    const result = { schema: "palimpsest/record-new/1", id, title, target: records.targetPath(target), signature: report?.signature ?? null, duplicateOf: duplicateOf ?? null, proposals };
-    print(options.json ? `${JSON.stringify(result, null, 2)}\n` : text(id, title, proposals, duplicateOf, report?.signature?.id));
+    if (duplicateOf !== undefined)
+      await records.changeBug(store, actor, id, (c) => records.editBug(c, { duplicateOf }));
+    const result = {
+      schema: "palimpsest/record-new/1",
+      id,
+      title,
+      target: records.targetPath(target),
+      signature: report?.signature ?? null,
+      duplicateOf: duplicateOf ?? null,
+      proposals,
+    };
+    print(
+      options.json
+        ? `${JSON.stringify(result, null, 2)}\n`
+        : text(id, title, proposals, duplicateOf, report?.signature?.id),
+    );
     return 0;
   });
 }
@@ -100,7 +128,13 @@ function boundOf(given: string | true | undefined): number | undefined {
   return bound;
 }
 
-function text(id: number, title: string, proposals: readonly Proposal[], duplicateOf: number | undefined, signature?: string): string {
+function text(
+  id: number,
+  title: string,
+  proposals: readonly Proposal[],
+  duplicateOf: number | undefined,
+  signature?: string,
+): string {
   const lines = [`#${id}  ${title}`];
   if (signature) lines.push(`  signature ${signature}`);
   if (duplicateOf !== undefined) lines.push(`  marked as a duplicate of #${duplicateOf}`);
@@ -128,7 +162,11 @@ function looksLikeJson(path: string): boolean {
   const file = openSync(path, "r");
   try {
     const start = Buffer.alloc(64);
-    return start.subarray(0, readSync(file, start, 0, 64, 0)).toString("latin1").trimStart().startsWith("{");
+    return start
+      .subarray(0, readSync(file, start, 0, 64, 0))
+      .toString("latin1")
+      .trimStart()
+      .startsWith("{");
   } finally {
     closeSync(file);
   }
@@ -138,7 +176,9 @@ function looksLikeJson(path: string): boolean {
 async function diagnose(path: string, { image, modules }: NewOptions): Promise<string> {
   const { spawn } = await import("node:child_process");
   const flags = [...(image ? ["--image", image] : []), ...(modules ? ["--modules", modules] : [])];
-  const child = spawn(process.execPath, [process.argv[1]!, "diagnose", path, "--json", ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [process.argv[1]!, "diagnose", path, "--json", ...flags], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const parts: Buffer[] = [];
   child.stdout.on("data", (part: Buffer) => parts.push(part));
   await new Promise<void>((done, failed) => {

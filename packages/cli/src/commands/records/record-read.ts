@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { UsageError } from "../../../../node/src/refusals.ts";
 import { print } from "../../terminal.ts";
-import { type StoreContext, type StoreOptions, recordNumber, storeCommand, withStore } from "./store.ts";
+import { recordNumber, type StoreContext, type StoreOptions, storeCommand, withStore } from "./store.ts";
 
 interface ReadOptions extends StoreOptions {
   readonly target?: string;
@@ -22,15 +22,18 @@ export function registerRecordRead(parent: Command): void {
       .option("--tag <tag...>", "only with one of these tags")
       .option("--limit <n>", "how many (0: all)", String(LIMIT));
   listing("list", "open records, the most important first").action((options: ReadOptions) => list(options, undefined));
-  listing("search <words...>", "records by words of title, description and comments").action((words: string[], options: ReadOptions) =>
-    list(options, words.join(" ")),
+  listing("search <words...>", "records by words of title, description and comments").action(
+    (words: string[], options: ReadOptions) => list(options, words.join(" ")),
   );
-  storeCommand(parent, "show <number>", "a record with its tasks, comments and what happened").action((number: string, options: ReadOptions) =>
-    withStore(options, (context) => show(context, recordNumber(number), options)),
+  storeCommand(parent, "show <number>", "a record with its tasks, comments and what happened").action(
+    (number: string, options: ReadOptions) =>
+      withStore(options, (context) => show(context, recordNumber(number), options)),
   );
   storeCommand(parent, "export [numbers...]", "records as JSON, Launchpad's +text or a mail folder (default: all)")
     .option("--form <form>", "json, text or mbox", "json")
-    .action((numbers: string[], options: ReadOptions) => withStore(options, (context) => exportRecords(context, numbers, options)));
+    .action((numbers: string[], options: ReadOptions) =>
+      withStore(options, (context) => exportRecords(context, numbers, options)),
+    );
 }
 
 async function list(options: ReadOptions, text: string | undefined): Promise<void> {
@@ -58,10 +61,18 @@ async function list(options: ReadOptions, text: string | undefined): Promise<voi
         signature,
       });
     }
-    if (options.json) print(`${JSON.stringify({ schema: "palimpsest/record-list/1", total, records: rows }, null, 2)}\n`);
+    if (options.json)
+      print(`${JSON.stringify({ schema: "palimpsest/record-list/1", total, records: rows }, null, 2)}\n`);
     else {
-      for (const row of rows) print(`#${String(row.id).padEnd(7)} ${row.status.padEnd(13)} ${row.importance.padEnd(9)} ${row.target}: ${row.title}\n`);
-      print(rows.length < total ? `${rows.length} of ${total} shown, --limit 0 for all\n` : `${total} ${total === 1 ? "record" : "records"}\n`);
+      for (const row of rows)
+        print(
+          `#${String(row.id).padEnd(7)} ${row.status.padEnd(13)} ${row.importance.padEnd(9)} ${row.target}: ${row.title}\n`,
+        );
+      print(
+        rows.length < total
+          ? `${rows.length} of ${total} shown, --limit 0 for all\n`
+          : `${total} ${total === 1 ? "record" : "records"}\n`,
+      );
     }
     return 0;
   });
@@ -102,19 +113,25 @@ async function show({ records, store, actor }: StoreContext, id: number, options
     }
     const { message } = part;
     lines.push(`#${message.index}  ${who(message.owner_id)} wrote on ${day(message.date_created)}:`, message.content);
-    for (const file of attachments.filter((each) => each.message_id === message.id)) lines.push(`  attached: ${file.title} (${file.size} bytes)`);
+    for (const file of attachments.filter((each) => each.message_id === message.id))
+      lines.push(`  attached: ${file.title} (${file.size} bytes)`);
   }
   const [first] = tasks;
   if (first?.target.package !== undefined) {
     const states = await records.versionStates(store.db, id, first.target.pillar.id, first.target.package);
     const marked = states.filter(({ state }) => state !== "unknown");
-    if (marked.length > 0) lines.push("", "Versions:", ...marked.slice(0, 20).map(({ version, state }) => `  ${version}  ${state}`));
+    if (marked.length > 0)
+      lines.push("", "Versions:", ...marked.slice(0, 20).map(({ version, state }) => `  ${version}  ${state}`));
   }
   print(`${lines.join("\n")}\n`);
   return 0;
 }
 
-async function exportRecords({ records, store, actor }: StoreContext, numbers: readonly string[], { form }: ReadOptions): Promise<number> {
+async function exportRecords(
+  { records, store, actor }: StoreContext,
+  numbers: readonly string[],
+  { form }: ReadOptions,
+): Promise<number> {
   const ids =
     numbers.length > 0
       ? numbers.map(recordNumber)

@@ -27,7 +27,8 @@ export function registerServe(program: Command): void {
 
 function listenOn(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-f:]+)\]|([^:\s]*)):(\d{1,5})$/i.exec(text);
-  if (match === null || Number(match[3]) > 65535) throw new UsageError(`"${text}" is no address and port`, "Give --listen 127.0.0.1:8085.");
+  if (match === null || Number(match[3]) > 65535)
+    throw new UsageError(`"${text}" is no address and port`, "Give --listen 127.0.0.1:8085.");
   return { host: match[1] ?? (match[2] || "127.0.0.1"), port: Number(match[3]) };
 }
 
@@ -43,11 +44,21 @@ async function run(options: ServeOptions): Promise<void> {
     const address = await app.listen({ host, port });
     const stop = new AbortController();
     const site = options.publicUrl ?? address;
-    const deliveries = records.deliverForever({ store, site, smtp: options.smtp, mailFrom: options.mailFrom, signal: stop.signal });
+    const deliveries = records.deliverForever({
+      store,
+      site,
+      smtp: options.smtp,
+      mailFrom: options.mailFrom,
+      signal: stop.signal,
+    });
     const ended = new Promise<void>((done) => {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => done());
     });
-    print(options.json ? `${JSON.stringify({ schema: "palimpsest/serve/1", url: address })}\n` : `serving at ${address}/  (API: ${address}/1.0/, end with Ctrl-C)\n`);
+    print(
+      options.json
+        ? `${JSON.stringify({ schema: "palimpsest/serve/1", url: address })}\n`
+        : `serving at ${address}/  (API: ${address}/1.0/, end with Ctrl-C)\n`,
+    );
     await ended;
     stop.abort();
     await app.close();

@@ -48,12 +48,18 @@ function storeOf({ store, database }: StoreOptions): string {
 
 function personName(as: string | undefined): string {
   if (as !== undefined) return as;
-  const name = userInfo().username.toLowerCase().replace(/[^a-z0-9+.-]+/g, "-").replace(/^[^a-z0-9]+/, "");
+  const name = userInfo()
+    .username.toLowerCase()
+    .replace(/[^a-z0-9+.-]+/g, "-")
+    .replace(/^[^a-z0-9]+/, "");
   return name || "nobody";
 }
 
 /** Opens the store, runs the body, closes it; errors become words and exit status 2. */
-export async function withStore(options: StoreOptions, body: (context: StoreContext) => Promise<number>): Promise<void> {
+export async function withStore(
+  options: StoreOptions,
+  body: (context: StoreContext) => Promise<number>,
+): Promise<void> {
   let store: Store | undefined;
   try {
     const name = storeOf(options);
