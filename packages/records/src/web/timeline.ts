@@ -13,8 +13,17 @@ export interface ActivityBox {
 
 export type TimelinePart = ActivityBox | { readonly kind: "comment"; readonly message: Message };
 
-/** Comments carry themselves, and reports of them would say everything twice. */
-const UNTOLD = new Set(["comment", "comment edited", "bug"]);
+/** Comments carry themselves; what only prepares a change is in the activity log alone, as on Launchpad's page. */
+const UNTOLD = new Set([
+  "comment",
+  "comment edited",
+  "bug",
+  "bug task added",
+  "nominated for series",
+  "nomination",
+  "affects me",
+  "found in version",
+]);
 const TOGETHER_MS = 5 * 60 * 1000;
 
 export function timeline(messages: readonly Message[], activity: readonly Activity[]): TimelinePart[] {
