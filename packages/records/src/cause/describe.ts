@@ -21,7 +21,10 @@ export function describe(diagnosis: Diagnosis, log: readonly string[] = []): Rep
   const signature = signatureOf(diagnosis);
   const serious = diagnosis.findings.filter((each) => each.severity !== "note");
   const main = principal(serious, signature);
-  const title = main === undefined ? `Linux ${release}: nothing found` : textOf(main.title) || textOf(main.id) || "a finding without a title";
+  const title =
+    main === undefined
+      ? `Linux ${release}: nothing found`
+      : textOf(main.title) || textOf(main.id) || "a finding without a title";
   const where = release === "" ? "" : ` (Linux ${release})`;
   const parts = [
     `${title}${where}`,

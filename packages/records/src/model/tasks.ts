@@ -82,6 +82,13 @@ export async function editTask(change: Change, taskId: number, edit: TaskEdit): 
       change.log(`${name}: status`, statusTitle(task.status), statusTitle(status));
     }
   }
+  if (edit.assignee !== undefined && (edit.assignee?.id ?? null) !== task.assignee_id) {
+    checkAssignee(actor, roles, edit.assignee);
+    values.assignee_id = edit.assignee?.id ?? null;
+    values.date_assigned = edit.assignee === null ? null : now;
+    const before = task.assignee_id === null ? null : personName(await personById(db, task.assignee_id));
+    change.log(`${name}: assignee`, before, edit.assignee && personName(edit.assignee));
+  }
   if (edit.importance !== undefined) {
     const importance = parseImportance(edit.importance);
     if (importance !== task.importance) {
@@ -90,13 +97,6 @@ export async function editTask(change: Change, taskId: number, edit: TaskEdit): 
       values.importance = importance;
       change.log(`${name}: importance`, importanceTitle(task.importance), importanceTitle(importance));
     }
-  }
-  if (edit.assignee !== undefined && (edit.assignee?.id ?? null) !== task.assignee_id) {
-    checkAssignee(actor, roles, edit.assignee);
-    values.assignee_id = edit.assignee?.id ?? null;
-    values.date_assigned = edit.assignee === null ? null : now;
-    const before = task.assignee_id === null ? null : personName(await personById(db, task.assignee_id));
-    change.log(`${name}: assignee`, before, edit.assignee && personName(edit.assignee));
   }
   if (edit.milestone !== undefined && (edit.milestone?.id ?? null) !== task.milestone_id) {
     await setMilestone(change, values, name, task, target, roles, edit.milestone);

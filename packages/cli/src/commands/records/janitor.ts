@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { type Command, Option } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import type { ChangelogEntry, Closing } from "../../../../records/src/index.ts";
 import { note, print } from "../../terminal.ts";
 import { wholeNumber, wholeNumberOption } from "../common.ts";

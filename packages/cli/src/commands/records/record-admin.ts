@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import { note, print } from "../../terminal.ts";
 import { actingCommand, type StoreContext, type StoreOptions, storeCommand, withStore } from "./store.ts";
 

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import type { Command } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import { print } from "../../terminal.ts";
 import { actingCommand, recordNumber, type StoreContext, type StoreOptions, withStore } from "./store.ts";
 

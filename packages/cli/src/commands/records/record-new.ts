@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import type { Diagnosis, Proposal } from "../../../../records/src/index.ts";
 import { note, print } from "../../terminal.ts";
 import { actingCommand, type StoreOptions, withStore } from "./store.ts";

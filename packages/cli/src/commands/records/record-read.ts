@@ -1,6 +1,6 @@
 // `record list|search|show|export`: what is in the store.
 import type { Command } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import { print } from "../../terminal.ts";
 import { recordNumber, type StoreContext, type StoreOptions, storeCommand, withStore } from "./store.ts";
 

@@ -1,6 +1,6 @@
 // `serve`: the pages and Launchpad's web service API over a store.
 import type { Command } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import { note, print } from "../../terminal.ts";
 import { wholeNumber, wholeNumberOption } from "../common.ts";
 import { type StoreOptions, storeCommand, withStore } from "./store.ts";

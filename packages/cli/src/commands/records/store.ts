@@ -2,7 +2,7 @@
 // The records' code and its packages are loaded by the first such command, not by `palimpsest diagnose`.
 import { userInfo } from "node:os";
 import { type Command, Option } from "commander";
-import { UsageError } from "../../../../node/src/refusals.ts";
+import { UsageError } from "../../../../core/src/analysis/refusals.ts";
 import type { Actor, Store } from "../../../../records/src/index.ts";
 import { fail } from "../../failure.ts";
 
