@@ -26,6 +26,7 @@ const RESULTS = {
   types: "TypesResult",
   locks: "LocksResult",
   prove: "ProveResult",
+  replay: "ReplayResult",
   "boot-order": "BootOrderResult",
   explain: "ExplainResult",
   error: "ErrorResult",

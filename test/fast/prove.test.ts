@@ -35,7 +35,7 @@ async function prove(
 test("the bug: a hang on one CPU, in the second round", async () => {
   const result = await prove([LOCK, UNLOCK], "--cpus", "1");
   expect(result).toMatchObject({ status: 1, verdict: "hang", bounds: { cpus: 1, hit: null } });
-  expect(result.reason).toMatch(/^CPU 0 spins for ever at __ticket_spin_lock\+0x\w+ in round 2$/);
+  expect(result.reason).toMatch(/^model CPU 0 spins for ever at __ticket_spin_lock\+0x\w+ in round 2$/);
   expect([result.lock.implementation, result.unlock.implementation]).toEqual(["ticket", "byte"]);
   expect(result.witness?.steps.filter((step) => step.lockBefore !== step.lockAfter).map((step) => step.lock)).toEqual([
     "head 0, tail 1",

@@ -70,7 +70,7 @@ describe.each(["5.10", "6.1", "6.12", "7"])("Debian %s", async (flavour) => {
       ]);
       const mixed = await prove(["_raw_spin_lock", UNLOCK], 2, 1, slots);
       expect(mixed.verdict).toBe("hang");
-      expect(mixed.reason).toMatch(/^CPU \d sleeps at .* in round 1, and nobody will wake it$/);
+      expect(mixed.reason).toMatch(/^model CPU \d sleeps at .* in round 1, and nobody will wake it$/);
       expect(mixed.witness?.end.map(({ state }) => state).sort()).toEqual(["finished", "sleeps"]);
       // _Q_SLOW_VAL, which asks for a kick, is overwritten by the plain store.
       const last = mixed.witness?.steps.filter((step) => step.lockBefore !== step.lockAfter).at(-1);

@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { UsageError } from "../../../core/src/analysis/refusals.ts";
 import { DEFAULT_BOUNDS } from "../../../core/src/prove/search/explorer.ts";
-import { replayWitnessFile, WITNESS_SCHEMA, type WitnessFile } from "../../../core/src/prove/verdict/witness-file.ts";
+import { readWitnessFile, WITNESS_SCHEMA } from "../../../core/src/prove/verdict/read-witness.ts";
+import { replay } from "../../../core/src/prove/verdict/replay.ts";
 import { proveText } from "../../../core/src/report/prove-text.ts";
+import type { ReplayResult } from "../../../core/src/results/prove-results.ts";
 import { fail } from "../failure.ts";
 import { type GlobalOptions, note } from "../terminal.ts";
 import { dumpCommand, FOUND, printResult, wholeNumber, withDump } from "./common.ts";
@@ -19,7 +21,11 @@ interface ProveOptions extends GlobalOptions {
   readonly assume?: string[];
   readonly spurious?: boolean;
   readonly replay?: string;
+  readonly full?: boolean;
 }
+
+/** What a replay may take: checking that a hang is one is a proof of its own. */
+const REPLAY_SECONDS = 8;
 
 export function registerProve(program: Command): void {
   dumpCommand(
@@ -47,6 +53,7 @@ export function registerProve(program: Command): void {
     )
     .option("--spurious", "sleeping CPUs may also wake without a kick")
     .option("--limit <n>", "steps of the witness to show (0: all)", "60")
+    .option("--full", "every lap of every loop of the witness, not only the last")
     .option("--replay <file>", "run the witness of a saved --json result again, without a dump")
     .action(
       (
@@ -57,7 +64,12 @@ export function registerProve(program: Command): void {
         command: Command,
       ) => {
         const options = command.optsWithGlobals<ProveOptions>();
-        if (options.replay !== undefined) return runReplay(options.replay, options);
+        if (options.replay !== undefined) {
+          // Somebody else's file must not run as long as an own question may.
+          const asked = command.getOptionValueSource("seconds") === "cli";
+          const seconds = asked ? wholeNumber(options.seconds, REPLAY_SECONDS) : REPLAY_SECONDS;
+          return runReplay(options.replay, options, seconds);
+        }
         if (dump === undefined || lock === undefined || unlock === undefined) {
           return fail(
             new UsageError(
@@ -72,31 +84,37 @@ export function registerProve(program: Command): void {
     );
 }
 
+/** The witness itself, or the one inside of a saved result of `prove`. */
+function packedIn(saved: unknown): unknown {
+  if (typeof saved !== "object" || saved === null) return undefined;
+  if ("schema" in saved && saved.schema === WITNESS_SCHEMA) return saved;
+  return "replay" in saved ? saved.replay : undefined;
+}
+
 /** Runs a saved witness again: status 0 when it ends as recorded, 2 when it does not. */
-function runReplay(file: string, options: ProveOptions): void {
+function runReplay(file: string, options: ProveOptions, seconds: number): void {
   const json = options.json ?? false;
   try {
-    const saved = JSON.parse(readFileSync(file, "utf8")) as { schema?: unknown; replay?: unknown };
-    const packed = saved.schema === WITNESS_SCHEMA ? saved : saved.replay;
+    const saved: unknown = JSON.parse(readFileSync(file, "utf8"));
+    const packed = packedIn(saved);
     if (packed === undefined || packed === null)
       throw new UsageError(`${file} holds no witness`, "Save one with prove --json.");
-    const result = replayWitnessFile(packed, file);
-    const { witness } = packed as WitnessFile;
-    printResult(
-      options,
-      {
-        schema: "palimpsest/replay/1",
-        ok: result.ok,
-        verdict: witness.verdict,
-        problem: result.problem ?? null,
-        steps: result.steps.length,
-      },
-      (r) =>
-        r.ok
-          ? `replayed ${r.steps} steps: ends the same way, ${r.verdict}: ${witness.problem}\n`
-          : `does not end the same way: ${r.problem}\n`,
+    const { system, witness } = readWitnessFile(packed, file);
+    const { ok, problem, steps } = replay(system, witness, { seconds });
+    const { verdict } = witness;
+    const result: ReplayResult = {
+      schema: "palimpsest/replay/1",
+      ok,
+      verdict,
+      problem: problem ?? null,
+      steps: steps.length,
+    };
+    printResult(options, result, (r) =>
+      r.ok
+        ? `replayed ${r.steps} steps: ends the same way, ${r.verdict}: ${witness.problem}\n`
+        : `does not end the same way: ${r.problem}\n`,
     );
-    process.exitCode = result.ok ? 0 : 2;
+    process.exitCode = ok ? 0 : 2;
   } catch (error) {
     fail(error instanceof SyntaxError ? new UsageError(`${file}: not JSON: ${error.message}`) : error, json);
   }
@@ -122,7 +140,7 @@ async function run(dump: string, lockWhere: string, unlockWhere: string, command
       },
     });
     const limit = wholeNumber(options.limit, 60);
-    printResult(options, result, (r) => proveText(r, limit, paint));
+    printResult(options, result, (r) => proveText(r, limit, paint, options.full));
     if (result.verdict === "unsupported") note("palimpsest: --json has the whole reason; dis shows the code");
     return result.verdict === "safe"
       ? 0

@@ -2,13 +2,14 @@
 // that function. The audit's replay is run over a kernel whose slot says so, and the sites of that slot are taken from it.
 import { auditDump } from "../audit/audit.ts";
 import { SiteIndex } from "../audit/site-index.ts";
-import { fromKernelOffset, type KernelOffset, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
+import { fromKernelOffset, type KernelOffset, type VirtualAddress } from "../bytes/brand.ts";
 import type { CpuFeatures } from "../kernel/cpu-features.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { resolvePlace } from "../kernel/where.ts";
 import { Implementations } from "../locks/code/implementation.ts";
 import { readLockSlots } from "../locks/code/slots.ts";
 import type { AuditedObject } from "../locks/types.ts";
+import { entryProblem } from "../prove/dump/entry-check.ts";
 import { patchedKernel } from "../prove/dump/patched-kernel.ts";
 import type { Preset } from "../prove/types.ts";
 import { decodeIndirect } from "../sites/base/indirect-call.ts";
@@ -65,6 +66,8 @@ function parse(kernel: Kernel, text: string): Assumption {
   }
   const { slot, also } = slotAddress(kernel, left);
   const target = resolvePlace(kernel, right).address;
+  const problem = entryProblem(kernel, target, "function");
+  if (problem !== undefined) throw new UsageError(`--assume ${text}: ${problem}`);
   return { text, preset: { address: slot, bytes: littleEndian(target, 8) }, slots: [slot, ...also], target };
 }
 
@@ -124,15 +127,17 @@ function follows(
   for (const hit of index.covering(at)) {
     const span = { start: hit.start, end: hit.start + hit.length };
     const told = hit.list.describe(hit.index).slot?.address;
-    if (told !== undefined && slots.has(told)) return span;
+    if (told !== undefined && slots.has(told)) return { ...span, slot: told };
     const built = space.readBuilt(hit.start, hit.length);
     const branch = built === undefined || built.length < 6 ? undefined : decodeIndirect(built, hit.start);
-    if (branch !== undefined && slots.has(fromKernelOffset(branch.slot))) return span;
+    const through = branch && fromKernelOffset(branch.slot);
+    if (through !== undefined && slots.has(through)) return { ...span, slot: through };
   }
   return undefined;
 }
 
 interface SiteSpan {
+  readonly slot: bigint;
   readonly start: KernelOffset;
   readonly end: KernelOffset;
 }
@@ -151,6 +156,7 @@ export async function assume(parts: Parts, texts: readonly string[]): Promise<As
   }) as Kernel;
   const audit = auditDump(changed, await parts.images(), { force: options.force });
   let sites = 0;
+  const reached = new Set<bigint>();
   for (const object of audit.objects) {
     const index = new SiteIndex(object.replayed.sites);
     for (const [region, found] of object.found) {
@@ -159,6 +165,7 @@ export async function assume(parts: Parts, texts: readonly string[]): Promise<As
         if (intended[i] === found.bytes[i]) continue;
         const span = follows(object, index, region.start + i, slots);
         if (span === undefined) continue;
+        reached.add(span.slot);
         const end = Math.min(span.end - region.start, intended.length);
         const from = Math.max(0, span.start - region.start);
         presets.push({ address: fromKernelOffset(region.start + from), bytes: intended.slice(from, end) });
@@ -169,9 +176,27 @@ export async function assume(parts: Parts, texts: readonly string[]): Promise<As
   }
   const unread = audit.notChecked.length === 0 ? "" : `; not looked at: ${listOf(audit.notChecked)}`;
   const remarks = [`${sites} site${sites === 1 ? "" : "s"} patched again for ${texts.join(", ")}${unread}`];
-  const functions = assumptions.filter(({ target }) => target !== undefined && toKernelOffset(target) === undefined);
-  for (const { text } of functions) remarks.push(`--assume ${text}: that is no address of the kernel's code`);
+  for (const { text, slots: own } of assumptions) {
+    if (own.some((slot) => reached.has(slot)) || hasSites(audit.objects, new Set(own))) continue;
+    throw new UsageError(`--assume ${text}: no site that is patched follows that slot, so that nothing would change`);
+  }
   return { presets, remarks };
+}
+
+/** Whether any site follows one of the slots, as it stands or not. */
+function hasSites(objects: readonly AuditedObject[], slots: ReadonlySet<bigint>): boolean {
+  return objects.some(({ replayed: { sites, space } }) =>
+    sites.some((list) => {
+      for (let i = 0; i < list.offsets.length; i++) {
+        const told = list.describe(i).slot?.address;
+        if (told !== undefined && slots.has(told)) return true;
+        const built = list.lengths[i] < 6 ? undefined : space.readBuilt(list.offsets[i], list.lengths[i]);
+        const branch = built && decodeIndirect(built, list.offsets[i]);
+        if (branch !== undefined && slots.has(fromKernelOffset(branch.slot))) return true;
+      }
+      return false;
+    }),
+  );
 }
 
 function listOf(notChecked: readonly { readonly object: string }[]): string {

@@ -10,7 +10,8 @@ import { readLockSlots } from "../locks/code/slots.ts";
 import { nameAt } from "../locks/findings/site-facts.ts";
 import { type DumpProof, proveFromDump } from "../prove/dump/from-dump.ts";
 import { type SitePair, sitePairs } from "../prove/dump/site-pairs.ts";
-import type { Preset } from "../prove/types.ts";
+import type { Preset, WitnessStep } from "../prove/types.ts";
+import { foldedText, turningPoints } from "../report/fold-steps.ts";
 import type { PairProof } from "../results/pair-proof.ts";
 import type { HangLockPair } from "../results/types.ts";
 import { lockPrefixes } from "./lock-prefixes.ts";
@@ -29,7 +30,8 @@ const BOUNDS = {
 };
 /** Most pairs have some hundred states: then looking ahead costs more than it saves. */
 const PLAIN_STATES = 5000;
-const SHOWN_STEPS = 6;
+/** Lines of a witness in a finding. */
+const SHOWN_LINES = 24;
 
 export interface ProvedPairs {
   readonly proofs: readonly PairProof[];
@@ -49,10 +51,14 @@ export function provePairs(kernel: Kernel, audit: DumpAudit, choice: ProveChoice
   if (slots.length === 0) return { proofs, findings, notes };
   const sites = audit.objects.flatMap((object) => lockSitesOf(kernel, object, slots, implementations));
   const presets = audit.state.uniproc ? lockPrefixes(audit) : [];
+  // Code without its LOCK prefixes is right on the one CPU that this machine has.
+  const cpus = audit.state.uniproc && presets.length === 0 ? 1 : CPUS;
+  if (cpus === 1)
+    notes.push("lock pairs are proved for one CPU: LOCK prefixes were removed, and no image tells where they were");
   for (const pair of sitePairs(kernel, sites)) {
     if (choice === "mixed" && !pair.mixed) continue;
     try {
-      const { proof, finding } = provePair(kernel, pair, presets);
+      const { proof, finding } = provePair(kernel, pair, presets, cpus);
       proofs.push(proof);
       if (finding !== undefined) findings.push(finding);
     } catch (error) {
@@ -67,13 +73,14 @@ function provePair(
   kernel: Kernel,
   pair: SitePair,
   presets: readonly Preset[],
+  cpus: number,
 ): { proof: PairProof; finding: HangLockPair | undefined } {
   const { lock, unlock, mixed } = pair;
   // A paravirt waiter counts to 32,768 and then sleeps: only looking ahead keeps that small, and one round shows a lost wake-up.
   const sleeps = [lock.family, unlock.family].includes("pv-queued");
   const rounds = sleeps ? ROUNDS.sleeping : mixed ? ROUNDS.mixed : ROUNDS.matching;
   const bounds = mixed ? BOUNDS.mixed : BOUNDS.matching;
-  const question = { lock: lock.end, unlock: unlock.end, cpus: CPUS, rounds, model: "tso", presets } as const;
+  const question = { lock: lock.end, unlock: unlock.end, cpus, rounds, model: "tso", presets } as const;
   const small = { ...bounds, states: PLAIN_STATES };
   let answer = sleeps ? undefined : proveFromDump(kernel, question, { bounds: small, plain: true });
   if (answer === undefined || answer.proof.bound?.name === "states")
@@ -119,7 +126,7 @@ function findingOf(
     title: `${lock.code} and ${unlock.code} on one lock: ${verdict}, proved on their instructions`,
     notes: [
       `${proof.reason ?? verdict}; ${cpus}, ${states} states in every order of x86-TSO.`,
-      `palimpsest prove DUMP ${lock.where} ${unlock.where} shows the whole witness.`,
+      `palimpsest prove DUMP ${lock.where} ${unlock.where} shows every instruction; --full every lap of its loops.`,
     ],
     verdict,
     lock: lock.code,
@@ -127,14 +134,19 @@ function findingOf(
     cpus: proof.cpus,
     rounds,
     states,
-    witness: (proof.witness?.steps ?? [])
-      .slice(-SHOWN_STEPS)
-      .map(
-        (step) =>
-          `CPU ${step.cpu}  ${step.symbol ?? step.address}  ${step.instruction}` +
-          (step.lockAfter === undefined || step.lockAfter === step.lockBefore
-            ? ""
-            : `  lock ${step.lockBefore} → ${step.lockAfter} ${step.lock ?? ""}`),
-      ),
+    witness: witnessLines(proof.witness?.steps ?? []),
   };
 }
+
+/** The steps that matter: where the CPUs of the model take turns, what changes the word, the last lap of each loop. */
+function witnessLines(steps: readonly WitnessStep[]): string[] {
+  const lines = turningPoints(steps).map((each) => ("step" in each ? stepLine(each.step) : foldedText(each)));
+  const left = lines.length - SHOWN_LINES;
+  return left <= 0 ? lines : [`… ${left} lines before`, ...lines.slice(-SHOWN_LINES)];
+}
+
+const stepLine = (step: WitnessStep): string =>
+  `model CPU ${step.cpu}  ${step.symbol ?? step.address}  ${step.instruction}` +
+  (step.lockAfter === undefined || step.lockAfter === step.lockBefore
+    ? ""
+    : `  lock ${step.lockBefore} → ${step.lockAfter} ${step.lock ?? ""}`);

@@ -56,26 +56,29 @@ export async function proofOf(
   options: ProofOptions,
 ): Promise<ProveResult> {
   const { kernel } = parts;
-  const { cpus = 2, memory: model = "tso", assume = [] } = options;
-  if (!(cpus >= 1 && cpus <= 4)) throw new UsageError(`--cpus ${cpus}: the model has 1 to 4 CPUs`);
+  const { memory: model = "tso", assume = [] } = options;
+  const asked = { cpus: options.cpus ?? 2, ...options.bounds };
+  if (!(asked.cpus >= 1 && asked.cpus <= 4)) throw new UsageError(`--cpus ${asked.cpus}: the model has 1 to 4 CPUs`);
   if (model !== "tso" && model !== "sc") throw new UsageError(`--memory ${model}: tso or sc`);
   const inside = [lockWhere, unlockWhere].some((where) => /\+/.test(where) || /^(0x)?[0-9a-f]{9,}$/i.test(where));
-  const uniproc = cpus > 1 && readPatchState(kernel, []).uniproc;
+  const uniproc = asked.cpus > 1 && readPatchState(kernel, []).uniproc;
   const audit = inside || uniproc ? await parts.audit() : undefined;
   const assumed = assume.length > 0 ? await assumeSlots(parts, assume) : undefined;
   const presets: Preset[] = [...(assumed?.presets ?? [])];
   const remarks: string[] = [...(assumed?.remarks ?? [])];
+  let { cpus } = asked;
   if (uniproc && audit !== undefined) {
     // The kernel itself puts the LOCK prefixes back when a second CPU comes up.
     const locks = lockPrefixes(audit);
     presets.push(...locks);
+    // Without them the code is right on one CPU only, which is what this machine has.
+    if (locks.length === 0) cpus = 1;
     remarks.push(
       locks.length > 0
         ? `this machine came up with one CPU: ${locks.length} LOCK prefixes are put back, as the kernel does for a second one`
-        : "this machine came up with one CPU and no image tells where LOCK prefixes were removed: the code runs without them",
+        : "this machine came up with one CPU and no image tells where LOCK prefixes were removed: proved for one CPU",
     );
   }
-  const asked = options.bounds ?? {};
   const bounds = {
     states: asked.states ?? DEFAULT_BOUNDS.states,
     seconds: asked.seconds ?? DEFAULT_BOUNDS.seconds,

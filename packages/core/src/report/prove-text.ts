@@ -1,6 +1,7 @@
 // The text of `prove`: the verdict first, then the witness as a table of steps.
 import type { ProveResult, ProveStep, ProveVerdict } from "../results/prove-results.ts";
 import { headLines } from "./audit-text.ts";
+import { foldedText, foldLaps } from "./fold-steps.ts";
 import { bare, counted, grouped } from "./format.ts";
 import type { Paint } from "./paint.ts";
 
@@ -24,8 +25,12 @@ function stepLine(step: ProveStep): string {
   return `  ${String(step.cpu).padStart(3)}  ${bare(step.address)}  ${where.padEnd(34)}  ${step.instruction.padEnd(34)}  ${lock}${decoded}${buffer}`.trimEnd();
 }
 
-/** The whole text. */
-export function proveText(result: ProveResult, limit: number, paint: Paint): string {
+/**
+ * The whole text.
+ * @param limit lines of the witness; 0 for all
+ * @param full every lap of every loop, not only the last
+ */
+export function proveText(result: ProveResult, limit: number, paint: Paint, full = false): string {
   const { bounds, witness, verdict } = result;
   const color =
     verdict === "safe" ? paint.green : verdict === "not-proven" || verdict === "unsupported" ? paint.yellow : paint.red;
@@ -54,11 +59,16 @@ export function proveText(result: ProveResult, limit: number, paint: Paint): str
     lines.push(
       "  CPU  address           where                               instruction                         lock word",
     );
-    const shown = limit === 0 ? witness.steps : witness.steps.slice(-limit);
-    if (shown.length < witness.steps.length) {
-      lines.push(paint.dim(`  … ${witness.steps.length - shown.length} steps before; --limit 0 for all`));
+    const folded = full ? witness.steps.map((step) => ({ step })) : foldLaps(witness.steps);
+    const shown = full || limit === 0 ? folded : folded.slice(-limit);
+    if (shown.length < folded.length) {
+      lines.push(
+        paint.dim(`  … ${folded.length - shown.length} lines before; --limit 0 for all, --full for every lap`),
+      );
     }
-    for (const step of shown) lines.push(stepLine(step));
+    for (const each of shown) {
+      lines.push("step" in each ? stepLine(each.step) : paint.dim(`       ${foldedText(each)}; --full for all`));
+    }
     for (const cpu of witness.end) {
       lines.push(paint.bold(`  CPU ${cpu.cpu} ${cpu.state} at ${cpu.symbol ?? bare(cpu.address)}`));
       for (const step of cpu.cycle ?? [])

@@ -37,6 +37,19 @@ export interface ProveWitness {
   readonly shared: readonly string[];
 }
 
+/** Result of `prove --replay`: whether the witness of a saved proof still happens as it is written. */
+export interface ReplayResult {
+  readonly schema: "palimpsest/replay/1";
+  /** every step and every CPU's end come out as written */
+  readonly ok: boolean;
+  /** what the saved proof says */
+  readonly verdict: Exclude<ProveVerdict, "safe" | "not-proven">;
+  /** what went otherwise; null when all is as written */
+  readonly problem: string | null;
+  /** instructions and drains that were run */
+  readonly steps: number;
+}
+
 export interface ProveResult {
   readonly schema: "palimpsest/prove/1";
   readonly tool: string;

@@ -146,7 +146,7 @@ export interface HangLockPair extends FindingBase {
   readonly cpus: number;
   readonly rounds: number;
   readonly states: number;
-  /** the last steps of the witness, "CPU 0  __ticket_spin_lock+0xe  pause" */
+  /** the steps of the witness that matter, "model CPU 0  __ticket_spin_lock+0xe  pause", and what was folded: "… 12 steps" */
   readonly witness: readonly string[];
 }
 

@@ -3,6 +3,7 @@ import { toKernelOffset } from "../../bytes/brand.ts";
 import type { ImplementationFact } from "../../results/lock-results.ts";
 import type { LockSurvey } from "../findings/lock-survey.ts";
 import { codeOf, countBy } from "../findings/site-facts.ts";
+import { takes } from "../types.ts";
 import type { LockSite } from "./lock-sites.ts";
 
 const ROLES = ["lock", "trylock", "unlock", "wait", "kick"];
@@ -24,7 +25,8 @@ export function implementationFacts({ slots, sites, state }: LockSurvey): Implem
       out.push({ role, implementation, function: code, byObject: countBy(group, (site) => site.object) });
     }
   }
-  if (slots.length > 0) return out;
+  // Slots that only wait and kick (3.12 to 4.1) leave taking and releasing to the functions themselves.
+  if (slots.some((slot) => takes(slot.role))) return out;
   for (const [role, name] of [
     ["lock", "_raw_spin_lock"],
     ["trylock", "_raw_spin_trylock"],

@@ -32,8 +32,10 @@ const SYMBOLS: readonly (readonly [RegExp, LockFamily, Implementation["hyperviso
   [/^(native_)?queued_spin_(lock_slowpath|unlock)$/, "queued"],
   [/^pv_queued_spin_(lock_slowpath|unlock|unlock_slowpath)$/, "pv-queued"],
   // Sleeping and waking of paravirt ticket locks (3.12 to 4.1) and of paravirt queued locks.
-  [/^kvm_(wait|kick_cpu|lock_spinning|unlock_kick)$/, "pv-queued", "KVM"],
-  [/^xen_(qlock_wait|qlock_kick|lock_spinning|unlock_kick)$/, "pv-queued", "Xen"],
+  [/^kvm_(lock_spinning|unlock_kick)$/, "ticket", "KVM"],
+  [/^xen_(lock_spinning|unlock_kick)$/, "ticket", "Xen"],
+  [/^kvm_(wait|kick_cpu)$/, "pv-queued", "KVM"],
+  [/^xen_qlock_(wait|kick)$/, "pv-queued", "Xen"],
   [/^hv_qlock_(wait|kick)$/, "pv-queued", "Hyper-V"],
   [/^(paravirt_nop|nop_func|x86_nop|ticket_lock_spinning|ticket_unlock_kick)$/, "none"],
 ];
@@ -143,6 +145,8 @@ export class Implementations {
     }
     const effects = codeEffects(bytes, fromKernelOffset(target));
     const own = this.familyOf(effects, role);
+    // Nothing but a ticket lock takes tickets; what it calls to wait and to wake says nothing more about the word.
+    if (own === "ticket") return this.byCode(own, target);
     // A thunk saves registers and calls; a fast path hands on to the slow one, which tells more than itself.
     for (const call of effects.calls) {
       if (!call.handsOn) continue;
@@ -157,7 +161,11 @@ export class Implementations {
       const deeper = through === undefined ? undefined : this.resolve(through, role, depth + 1);
       if (deeper !== undefined && deeper.family !== "none") return deeper;
     }
-    return own && { family: own, name: NAMES[own], code: this.nameOf(target), address: target, evidence: "code" };
+    return own && this.byCode(own, target);
+  }
+
+  private byCode(family: LockFamily, target: KernelOffset): Implementation {
+    return { family, name: NAMES[family], code: this.nameOf(target), address: target, evidence: "code" };
   }
 
   /** The function's bytes in the dump, to the next symbol. */

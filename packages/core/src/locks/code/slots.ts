@@ -23,12 +23,10 @@ const ROLES: Readonly<Record<string, LockRole>> = {
   vcpu_is_preempted: "preempted",
 };
 
-/** Members of struct pv_lock_ops in order, for kernels that tell no layout; told apart by the functions in them. */
-const ORDERS: readonly (readonly string[])[] = [
-  ["spin_is_locked", "spin_is_contended", "spin_lock", "spin_lock_flags", "spin_trylock", "spin_unlock"],
-  ["lock_spinning", "unlock_kick"],
-  ["queued_spin_lock_slowpath", "queued_spin_unlock", "wait", "kick", "vcpu_is_preempted"],
-];
+// Members of struct pv_lock_ops in order, for kernels that tell no layout: whole spinlocks, paravirt tickets, queued ones.
+const WHOLE = ["spin_is_locked", "spin_is_contended", "spin_lock", "spin_lock_flags", "spin_trylock", "spin_unlock"];
+const TICKETS = ["lock_spinning", "unlock_kick"];
+const QUEUED = ["queued_spin_lock_slowpath", "queued_spin_unlock", "wait", "kick", "vcpu_is_preempted"];
 
 export interface LockSlot {
   /** "pv_lock_ops", "pv_ops.lock", "pv_ops_lock", "static call" */
@@ -108,8 +106,12 @@ function structures(kernel: Kernel): { group: string; base: bigint }[] {
 }
 
 function membersOf(kernel: Kernel, base: bigint): { member: string; offset: number }[] {
-  const told = kernel.types.members("struct pv_lock_ops");
-  if (told !== undefined && told.length > 0) return told.map(({ name, offset }) => ({ member: name, offset }));
+  const era = eraOf(kernel);
+  const told = kernel.types.members("struct pv_lock_ops") ?? [];
+  // A layout that was told by the shape of other structures may be another era's.
+  const fitting = era === undefined || told.some(({ name }) => era.includes(name));
+  if (told.length > 0 && fitting) return told.map(({ name, offset }) => ({ member: name, offset }));
+  if (era !== undefined) return era.map((member, i) => ({ member, offset: i * 8 }));
   const start = toKernelOffset(base);
   const first = start === undefined ? undefined : kernel.memory.tryRead(fromKernelOffset(start), 48);
   if (first === undefined) return [];
@@ -118,11 +120,18 @@ function membersOf(kernel: Kernel, base: bigint): { member: string; offset: numb
     const target = toKernelOffset(view.getBigUint64(i * 8, true));
     return target === undefined ? "" : (kernel.symbols.at(fromKernelOffset(target))[0]?.name ?? "");
   });
-  // Each era's functions carry their member's name; the best fit decides.
-  const fits = ORDERS.map(
-    (order) => order.filter((member, i) => names[i].includes(member.replace(/^queued_/, ""))).length,
-  );
+  // Each era's functions carry their member's name; the best fit decides. A kernel without queued locks has no slots of theirs.
+  const eras = [WHOLE, TICKETS];
+  const fits = eras.map((order) => order.filter((member, i) => names[i].includes(member)).length);
   const best = Math.max(...fits);
-  const order = best === 0 ? [] : ORDERS[fits.indexOf(best)];
+  const order = best === 0 ? [] : eras[fits.indexOf(best)];
   return order.map((member, i) => ({ member, offset: i * 8 }));
+}
+
+/** The members of a kernel whose functions or switches tell its era; undefined when they do not. */
+function eraOf(kernel: Kernel): readonly string[] | undefined {
+  const has = (...names: string[]): boolean => names.some((name) => kernel.find(name) !== undefined);
+  if (has("native_queued_spin_lock_slowpath", "queued_spin_lock_slowpath")) return QUEUED;
+  // arch/x86/kernel/paravirt-spinlocks.c and asm/spinlock.h, 3.12 to 4.1: the switch and the slow path of paravirt tickets
+  return has("paravirt_ticketlocks_enabled", "__ticket_unlock_slowpath") ? TICKETS : undefined;
 }

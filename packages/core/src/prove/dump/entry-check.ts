@@ -14,7 +14,11 @@ const LONGEST_INSTRUCTION = 15;
 const READERS = /^_*(raw_)?(read_(try)?lock|down_read|percpu_down_read|rt_read_(try)?lock)/;
 
 /** Why nothing can be run from there, with the place; undefined when it can. */
-export function entryProblem(kernel: Kernel, address: VirtualAddress, side: "lock" | "unlock"): string | undefined {
+export function entryProblem(
+  kernel: Kernel,
+  address: VirtualAddress,
+  side: "lock" | "unlock" | "function",
+): string | undefined {
   const place = `the ${side} at ${formatAddress(address)}`;
   const named = `${place} (${nameAddress(kernel.allSymbols, address)})`;
   try {
@@ -27,7 +31,7 @@ export function entryProblem(kernel: Kernel, address: VirtualAddress, side: "loc
   const here = kernel.allSymbols.at(address);
   if (here.length > 0 && here.every((symbol) => /^[dDbBrR]$/.test(symbol.type)))
     return `${named} is no code: ${here[0].name} is data`;
-  if (here.some(({ name }) => READERS.test(name)))
+  if (side !== "function" && here.some(({ name }) => READERS.test(name)))
     return `${named} is a reader's: several may hold the lock at once, so that nothing said here would fit`;
   const inside = instructionAround(kernel, address);
   return inside === undefined ? undefined : `${named} is in the middle of an instruction: ${inside}`;

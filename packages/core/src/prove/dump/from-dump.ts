@@ -87,8 +87,8 @@ function wordOf(words: SpinlockWords, families: readonly LockFamily[]): LockWord
         length,
         initial: new Uint8Array(length),
         free: "halves-equal",
-        // TICKET_SLOWPATH_FLAG says nothing about free or taken (3.12 to 4.1).
-        ignoredBits: layout.step === 2 ? 1n : undefined,
+        // TICKET_SLOWPATH_FLAG says nothing about free or taken: in the tail from 3.12 on, in the head since 4.0 (d6abfdb20223).
+        ignoredBits: layout.step === 2 ? 1n | (1n << BigInt(8 * layout.half)) : undefined,
         describe: (bytes) => said(decodeTicket(bytes, layout, words.cpus).fields),
       };
     }
@@ -165,7 +165,10 @@ export function proveFromDump(kernel: Kernel, question: DumpQuestion, options: P
   const proof = alone === undefined ? found : { ...found, reason: `${found.reason}: ${alone}` };
   return {
     proof,
-    file: proof.witness === undefined ? undefined : packWitness(system, proof.witness),
+    file:
+      proof.witness === undefined
+        ? undefined
+        : packWitness(system, proof.witness, options.bounds && { seconds: options.bounds.seconds }),
     states,
     seconds,
     lock: name(question.lock.address),

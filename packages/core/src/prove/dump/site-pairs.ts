@@ -37,6 +37,14 @@ const MAX_PAIRS = 12;
 /** Out-of-line functions of kernel/locking/spinlock.c that take one argument, the lock, and do nothing else: as they are preferred. */
 const WHOLE_LOCKS = ["_raw_spin_lock", "_raw_spin_lock_irq", "_raw_spin_lock_bh", "_spin_lock", "_spin_lock_irq"];
 
+/** Where the core releases out of line: what runs most, and not the first function of the text that happens to. */
+const WHOLE_UNLOCKS = [
+  "_raw_spin_unlock",
+  "_raw_spin_unlock_irqrestore",
+  "_raw_spin_unlock_irq",
+  "_raw_spin_unlock_bh",
+].flatMap((name) => [name, name.replace("_raw", "")]);
+
 /** All pairs, the matching ones first. Empty for a kernel without lock sites. */
 export function sitePairs(kernel: Kernel, sites: readonly LockSite[]): SitePair[] {
   const takers = sidesOf(kernel, sites, "lock");
@@ -93,7 +101,14 @@ function sideOf(kernel: Kernel, group: readonly LockSite[], role: "lock" | "unlo
       };
     }
   }
-  const first = group.find((site) => site.object !== "vmlinux") ?? group[0];
+  const first =
+    group.find((site) => site.object !== "vmlinux") ??
+    WHOLE_UNLOCKS.map((name) => kernel.find(name))
+      .flatMap((address) =>
+        address === undefined ? [] : (group.find((site) => contains(kernel, address, site)) ?? []),
+      )
+      .at(0) ??
+    group[0];
   const name = nameAt(kernel, first.at);
   return {
     ...common,

@@ -6,6 +6,7 @@ import type { CpuProgram, Phase } from "../types.ts";
 import type { Cells } from "./cells.ts";
 import type { CodeContext } from "./code-context.ts";
 import { CpuMemory } from "./cpu-memory.ts";
+import type { Deadline } from "./deadline.ts";
 import { type Code, disassemble } from "./decode.ts";
 import type { EnvironmentModel, EnvironmentStep } from "./environment.ts";
 import type { Liveness, StackView } from "./liveness.ts";
@@ -57,6 +58,7 @@ export interface ProcessorOptions {
   readonly keepRegisters: boolean;
   /** Invisible instructions in one go before the run is given up. */
   readonly localInstructions: number;
+  readonly deadline: Deadline;
 }
 
 const NOTHING_PENDING = -1;
@@ -79,6 +81,8 @@ export class Processor {
   private result = 0n;
   private pending = NOTHING_PENDING;
   private trace: Trace | undefined;
+  /** instructions of this CPU in all runs */
+  private ran = 0;
 
   constructor(
     readonly index: number,
@@ -298,7 +302,9 @@ export class Processor {
   private proceed(): Stop {
     let watched: LocalState | undefined;
     let fresh = false;
-    for (let count = 0; count < this.options.localInstructions; count++) {
+    const { localInstructions, deadline } = this.options;
+    for (let count = 0; count < localInstructions; count++) {
+      deadline.check(++this.ran);
       const kind = this.phaseKind();
       if (kind === "done") return this.finish();
       if (kind === "critical-section") {

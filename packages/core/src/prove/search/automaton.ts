@@ -3,6 +3,7 @@
 import type { Cells } from "../machine/cells.ts";
 import type { CodeContext } from "../machine/code-context.ts";
 import { type CountedSpin, countedSpin, type History } from "../machine/counted-spin.ts";
+import type { Deadline } from "../machine/deadline.ts";
 import { DONE, FAULT, type Fault, LOAD, type LocalState, localKey } from "../machine/local-state.ts";
 import { type Outcome, Processor, type Stop, type Trace } from "../machine/processor.ts";
 import type { SharedMemory } from "../machine/shared-memory.ts";
@@ -77,7 +78,7 @@ export class Automaton {
     private readonly context: CodeContext,
     cells: Cells,
     private readonly memory: SharedMemory,
-    localInstructions: number,
+    limits: { readonly localInstructions: number; readonly deadline: Deadline },
   ) {
     this.processors = system.programs.map(
       (program, i) =>
@@ -87,7 +88,7 @@ export class Automaton {
           interruptsOn: system.interruptsOn ?? true,
           checkInterrupts: system.checkInterrupts ?? true,
           keepRegisters: system.keepRegisters ?? false,
-          localInstructions,
+          ...limits,
         }),
     );
   }

@@ -3,6 +3,7 @@
 
 import { SharingChange } from "../machine/cells.ts";
 import { codeContext } from "../machine/code-context.ts";
+import { Deadline, TimeUp } from "../machine/deadline.ts";
 import type { FaultKind } from "../machine/local-state.ts";
 import type { BoundName, Bounds, Progress, System } from "../types.ts";
 import { FAULTED, FINISHED, ForgettingFailed, HOLDS } from "./automaton.ts";
@@ -71,19 +72,42 @@ export function explore(system: System, options: ExploreOptions = {}): Explorati
   let context = codeContext(system, !options.plain);
   let warm = options.plain === true;
   for (;;) {
-    const model = new Model(system, [...shared], bounds, context);
+    const deadline = new Deadline(start + bounds.seconds * 1000);
+    const model = new Model(system, [...shared], { ...bounds, deadline }, context);
     try {
       // Walks at random first: they find most shared cells for the price of a few thousand steps.
       const enough = start + (bounds.seconds * 1000) / 4;
       for (let walk = 0; walk < WALKS && !warm; walk++) walkAtRandom(model, walk + 1, enough);
       warm = true;
-      return exploreFrom(model, model.initial(), bounds, options, start);
+      const found = exploreFrom(model, model.initial(), bounds, options, start);
+      deadline.lift();
+      return found;
     } catch (error) {
+      if (error instanceof TimeUp) return unexplored(model, bounds, start);
       if (error instanceof ForgettingFailed) context = codeContext(system, false);
       else if (error instanceof SharingChange && shared.size < MAX_SHARED_CELLS) shared.add(error.address);
       else throw error;
     }
   }
+}
+
+/** What is known when the time was up before the first state was reached. */
+function unexplored(model: Model, { seconds: value }: Required<Bounds>, start: number): Exploration {
+  const starts = new IntList();
+  starts.push(0);
+  return {
+    model,
+    states: new StateSet(model.width),
+    successors: new IntList(),
+    starts,
+    expanded: 0,
+    finished: [],
+    violations: [],
+    bound: { name: "seconds", value },
+    seconds: (performance.now() - start) / 1000,
+    transitions: 0,
+    bytes: model.bytes,
+  };
 }
 
 function walkAtRandom(model: Model, seed: number, until: number): void {
@@ -175,8 +199,16 @@ export function exploreFrom(
       }
     }
     states.read(expanded, row);
-    starts.push(successors.length);
-    const count = model.successors(row, out);
+    const from = successors.length;
+    let count: number;
+    try {
+      count = model.successors(row, out);
+    } catch (error) {
+      if (!(error instanceof TimeUp)) throw error;
+      bound = { name: "seconds", value: bounds.seconds };
+      break;
+    }
+    starts.push(from);
     transitions += count;
     for (let i = 0; i < count; i++) {
       const known = states.count;

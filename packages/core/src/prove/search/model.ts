@@ -3,6 +3,7 @@
 
 import { Cells } from "../machine/cells.ts";
 import { codeContext } from "../machine/code-context.ts";
+import { Deadline } from "../machine/deadline.ts";
 import { ATOMIC, DONE, FAULT, type Fault, FENCE, LOAD, type LocalState, STORE, WAIT } from "../machine/local-state.ts";
 import { COUNTER } from "../machine/model-addresses.ts";
 import type { Trace } from "../machine/processor.ts";
@@ -27,6 +28,8 @@ export function maxSuccessors(cpus: number): number {
 export interface ModelLimits {
   readonly localInstructions: number;
   readonly storeBuffer: number;
+  /** Where nothing is given, runs may take as long as they do. */
+  readonly deadline?: Deadline;
 }
 
 export class Model {
@@ -61,7 +64,10 @@ export class Model {
     this.cells = new Cells(context.memory, shared);
     this.memory = new SharedMemory(this.cells);
     this.spurious = context.environment.spuriousWakeups;
-    this.automaton = new Automaton(system, context, this.cells, this.memory, limits.localInstructions);
+    this.automaton = new Automaton(system, context, this.cells, this.memory, {
+      localInstructions: limits.localInstructions,
+      deadline: limits.deadline ?? new Deadline(),
+    });
   }
 
   get bytes(): number {

@@ -198,7 +198,7 @@ test("proveLock: the fewest CPUs that show it; code that never returns even alon
   const bug = proveLock(scenario("ticket_lock", "xen_unlock_nokick"));
   expect(bug.runs).toHaveLength(1);
   expect(bug.neverReturns).toBeUndefined();
-  expect(bug.proof.reason).toBe("CPU 0 spins for ever at 0xffffffff81000014 in round 2");
+  expect(bug.proof.reason).toBe("model CPU 0 spins for ever at 0xffffffff81000014 in round 2");
   // Called on a lock that is taken from the start, the lock function waits for ever.
   const taken = { address: LOCK_ADDRESS, length: 2, initial: Uint8Array.of(0, 1), free: "initial" as const };
   const alone = proveLock({ ...scenario("ticket_lock", "ticket_unlock"), lock: taken });

@@ -79,13 +79,71 @@ test("a witness that was changed is told", () => {
 });
 
 test("files that are no witness", () => {
-  expect(() => replayWitnessFile(3)).toThrow("witness: not an object");
-  expect(() => replayWitnessFile({ schema: "x" }, "a.json")).toThrow('a.json: schema "x", not "palimpsest/witness/1"');
+  expect(() => replayWitnessFile(3)).toThrow("witness: the file is 3, not an object");
+  expect(() => replayWitnessFile({ schema: "x" }, "a.json")).toThrow(
+    'a.json: schema is "x", not "palimpsest/witness/1"',
+  );
   const s = system("ticket_lock", "xen_unlock_nokick", 1);
   const file = packWitness(s, witnessOf(s));
-  expect(() => replayWitnessFile({ ...file, memory: [{ address: "0x0" }] })).toThrow("without address or hex");
-  expect(() => replayWitnessFile({ ...file, memory: [{ address: "0x0", hex: "zz" }] })).toThrow("is not hex");
-  expect(() => replayWitnessFile({ ...file, witness: { steps: [] } })).toThrow("witness.schedule is no list");
-  expect(() => replayWitnessFile({ ...file, system: {} })).toThrow("system without programs or memory model");
+  expect(() => replayWitnessFile({ ...file, memory: [{ address: "0x0" }] })).toThrow(
+    "memory[0].hex is nothing, not hex digits",
+  );
+  expect(() => replayWitnessFile({ ...file, memory: [{ address: "0x0", hex: "zz" }] })).toThrow(
+    'memory[0].hex is "zz", not hex digits, two a byte',
+  );
+  expect(() => replayWitnessFile({ ...file, witness: { steps: [] } })).toThrow(
+    "witness.verdict is nothing, not one of hang",
+  );
+  expect(() => replayWitnessFile({ ...file, system: {} })).toThrow("system.programs is nothing, not a list");
   expect(replayWitnessFile({ ...file, memory: [] }).ok).toBe(false);
+});
+
+test("every field of a file is checked, and told by its place", () => {
+  const s = system("ticket_lock", "xen_unlock_nokick", 1);
+  const file = JSON.parse(JSON.stringify(packWitness(s, witnessOf(s)))) as Record<string, unknown>;
+  const places: (readonly (string | number)[])[] = [];
+  const visit = (value: unknown, path: readonly (string | number)[]): void => {
+    places.push(path);
+    if (Array.isArray(value))
+      value.slice(0, 2).forEach((each, i) => {
+        visit(each, [...path, i]);
+      });
+    else if (typeof value === "object" && value !== null)
+      for (const [key, each] of Object.entries(value)) visit(each, [...path, key]);
+  };
+  visit(file, []);
+  expect(places.length).toBeGreaterThan(60);
+  for (const path of places.slice(1)) {
+    // Descriptions may say anything.
+    if (path.some((part) => part === "symbol" || part === "problem" || part === "instruction" || part === "lock"))
+      continue;
+    for (const bad of ["0x1ffffffffffffffff", -1, 1e12, 0.5, {}, [[]], "zz"]) {
+      const copy = structuredClone(file);
+      let at = copy as Record<string | number, unknown>;
+      for (const part of path.slice(0, -1)) at = at[part] as Record<string | number, unknown>;
+      at[path[path.length - 1]] = bad;
+      const answer = (): boolean => replayWitnessFile(copy, "f", { seconds: 5 }).ok;
+      // Refused with the place, or run and found different; a description of a hook that is never reached may stay.
+      let thrown: unknown;
+      try {
+        answer();
+      } catch (error) {
+        thrown = error;
+      }
+      if (thrown !== undefined) expect(thrown).toMatchObject({ name: "FormatError" });
+    }
+  }
+});
+
+test("an end that is not the one that comes out is told", () => {
+  const s = system("ticket_lock_plain", "ticket_unlock", 2);
+  const witness = witnessOf(s);
+  expect(replay(s, { ...witness, end: [] }).problem).toBe("the end of 0 CPUs is written, 2 run");
+  const [first, ...rest] = witness.end;
+  expect(replay(s, { ...witness, end: [{ ...first, address: "0x10" }, ...rest] }).problem).toMatch(/^CPU 0 ends /);
+});
+
+test("a replay ends when its time is up", () => {
+  const s = system("ticket_lock", "xen_unlock_nokick", 1);
+  expect(replay(s, witnessOf(s), { seconds: 0 }).problem).toMatch(/bound seconds/);
 });

@@ -4,9 +4,10 @@ import { formatAddress, type VirtualAddress } from "../../bytes/brand.ts";
 import { AddressError, FormatError } from "../../bytes/errors.ts";
 import { isModelAddress } from "../machine/model-addresses.ts";
 import type { Bounds, CodeMemory, System, Witness } from "../types.ts";
+import { readWitnessFile, WITNESS_SCHEMA } from "./read-witness.ts";
 import { type Replay, replay } from "./replay.ts";
 
-export const WITNESS_SCHEMA = "palimpsest/witness/1";
+export { readWitnessFile, WITNESS_SCHEMA };
 
 export interface WitnessFile {
   readonly schema: typeof WITNESS_SCHEMA;
@@ -50,27 +51,6 @@ class RecordingMemory implements CodeMemory {
   }
 }
 
-/** The pieces of a witness file as memory; everything else is absent. */
-class RecordedMemory implements CodeMemory {
-  private readonly pieces: readonly { readonly address: bigint; readonly bytes: Uint8Array }[];
-  constructor(pieces: WitnessFile["memory"]) {
-    this.pieces = pieces.map(({ address, hex }) => ({ address: BigInt(address), bytes: bytesOfHex(hex) }));
-  }
-  read(address: VirtualAddress, length: number): Uint8Array {
-    for (const piece of this.pieces) {
-      const offset = address - piece.address;
-      if (offset >= 0n && offset + BigInt(length) <= BigInt(piece.bytes.length))
-        return piece.bytes.slice(Number(offset), Number(offset) + length);
-    }
-    throw new AddressError(address, "page", "not in the witness file");
-  }
-}
-
-function bytesOfHex(hex: string): Uint8Array {
-  if (!/^([0-9a-f]{2})*$/i.test(hex)) throw new FormatError("witness", `"${hex.slice(0, 40)}" is not hex`);
-  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16));
-}
-
 /** bigint → "0x…", Uint8Array → { hex }, functions left out; the rest as it is. */
 function encode(value: unknown): unknown {
   if (typeof value === "bigint") return `0x${value.toString(16)}`;
@@ -81,14 +61,6 @@ function encode(value: unknown): unknown {
   return Object.fromEntries(entries.map(([k, v]) => [k, encode(v)]));
 }
 
-function decode(value: unknown): unknown {
-  if (typeof value === "string") return /^0x[0-9a-f]{1,32}$/.test(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return value.map(decode);
-  if (typeof value !== "object" || value === null) return value;
-  if ("hex" in value && typeof value.hex === "string") return bytesOfHex(value.hex);
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, decode(v)]));
-}
-
 /**
  * Packs a witness with all that its replay needs.
  * @throws FormatError when the witness does not replay in this system
@@ -96,43 +68,10 @@ function decode(value: unknown): unknown {
 export function packWitness(system: System, witness: Witness, bounds?: Bounds): WitnessFile {
   const memory = new RecordingMemory(system.memory);
   const result = replay({ ...system, memory }, witness, bounds);
-  if (!result.ok) throw new FormatError("witness", result.problem ?? "does not replay");
+  // What was not decided in the time has been run to its end all the same: nothing more is read.
+  if (!result.ok && !result.undecided) throw new FormatError("witness", result.problem ?? "does not replay");
   const { memory: _memory, symbol: _symbol, ...rest } = system;
   return { schema: WITNESS_SCHEMA, witness, system: encode(rest), memory: memory.pieces() };
-}
-
-const isAddress = (value: unknown): value is string => typeof value === "string" && /^0x[0-9a-f]{1,16}$/.test(value);
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Is this parsed JSON a witness file, as far as replaying relies on it? @throws FormatError naming the missing part */
-export function readWitnessFile(json: unknown, name = "witness"): { system: System; witness: Witness } {
-  const fail = (problem: string): never => {
-    throw new FormatError(name, problem);
-  };
-  if (!isRecord(json)) return fail("not an object");
-  if (json.schema !== WITNESS_SCHEMA) return fail(`schema ${JSON.stringify(json.schema)}, not "${WITNESS_SCHEMA}"`);
-  const { witness, memory } = json;
-  if (!isRecord(witness)) return fail("no witness");
-  for (const part of ["steps", "schedule", "shared", "end"])
-    if (!Array.isArray(witness[part])) return fail(`witness.${part} is no list`);
-  if (!(witness.shared as unknown[]).every(isAddress)) return fail("witness.shared holds no addresses");
-  if (typeof witness.verdict !== "string") return fail("witness.verdict is missing");
-  if (typeof witness.storeBufferEntries !== "number") return fail("witness.storeBufferEntries is missing");
-  if (!Array.isArray(memory)) return fail("memory is no list");
-  for (const piece of memory)
-    if (!isRecord(piece) || !isAddress(piece.address) || typeof piece.hex !== "string")
-      return fail("a piece of memory without address or hex");
-  const system = decode(json.system);
-  if (!isRecord(system) || !Array.isArray(system.programs) || (system.model !== "tso" && system.model !== "sc"))
-    return fail("system without programs or memory model");
-  if (system.programs.length < 1 || system.programs.length > 8) return fail(`${system.programs.length} CPUs`);
-  return {
-    system: { ...(system as unknown as System), memory: new RecordedMemory(memory as WitnessFile["memory"]) },
-    witness: witness as unknown as Witness,
-  };
 }
 
 /** Replays a parsed witness file. @throws FormatError when it is none */

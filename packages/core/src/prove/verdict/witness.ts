@@ -139,14 +139,14 @@ function standing(model: Model, row: Int32Array, cpu: number): Pick<CpuEnd, "sta
   return { state: cycle === undefined ? "running" : "spins", cycle };
 }
 
-/** "CPU 0 spins for ever at …+0x14 in round 2; CPU 1 sleeps at …, and nobody will wake it". */
+/** "model CPU 0 spins for ever at …+0x14 in round 2; model CPU 1 sleeps at …, and nobody will wake it": no CPUs of the dump. */
 export function describeHang(end: readonly CpuEnd[]): string {
   const stuck = end.filter((cpu) => cpu.state !== "finished");
   const parts = stuck.map(({ cpu, state, symbol, address, round }) => {
     const place = `at ${symbol ?? address} in round ${round}`;
-    if (state === "sleeps") return `CPU ${cpu} sleeps ${place}, and nobody will wake it`;
-    if (state === "spins") return `CPU ${cpu} spins for ever ${place}`;
-    return `CPU ${cpu} never comes on from ${place.slice(3)}`;
+    if (state === "sleeps") return `model CPU ${cpu} sleeps ${place}, and nobody will wake it`;
+    if (state === "spins") return `model CPU ${cpu} spins for ever ${place}`;
+    return `model CPU ${cpu} never comes on from ${place.slice(3)}`;
   });
   return parts.join("; ");
 }
