@@ -166,7 +166,7 @@ function stepOf(instruction: iced.Instruction, factory: iced.InstructionInfoFact
     next,
     flow,
     target: branches ? instruction.nearBranchTarget : 0n,
-    apply: effectOf(instruction, factory, at),
+    apply: effectOf(instruction, factory),
   };
 }
 
@@ -175,15 +175,9 @@ const numberOf = (register: iced.Register): number => {
   return full >= iced.Register.RAX && full <= iced.Register.R15 ? full - iced.Register.RAX : -1;
 };
 
-function effectOf(
-  instruction: iced.Instruction,
-  factory: iced.InstructionInfoFactory,
-  at: number,
-): (state: State) => void {
+function effectOf(instruction: iced.Instruction, factory: iced.InstructionInfoFactory): (state: State) => void {
   const { flowControl } = instruction;
   if (flowControl === iced.FlowControl.Call || flowControl === iced.FlowControl.IndirectCall) {
-    // The tracer's call, at the entry or behind ENDBR or `push %rbp; mov %rsp,%rbp`, keeps all registers.
-    if (at === 0 || at === 4) return () => {};
     return (state) => {
       for (const register of CLOBBERED) state[register] = undefined;
     };
