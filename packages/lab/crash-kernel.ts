@@ -45,9 +45,9 @@ function crashScript(modules: readonly GuestModule[]): string {
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev
 for m in ${modules.map(({ name }) => name).join(" ")}; do insmod /mod/$m.ko; done
 n=0; while [ $n -lt 60 ] && ! [ -b /dev/vda ]; do sleep 0.5; n=$((n+1)); done
-makedumpfile -F -l -d 31 /proc/vmcore 2>/tmp/said | dd of=/dev/vda bs=64k 2>/tmp/count
-tr '\\r' '\\n' < /tmp/said | tail -n 8; cat /tmp/count; sync
-echo "@lab:written $(sed -n 's/^\\([0-9]*\\) bytes.*/\\1/p' /tmp/count) bytes"
+count=$(makedumpfile -F -l -d 31 /proc/vmcore 2>/tmp/said | tee /dev/vda | wc -c)
+tail -n 2 /tmp/said; sync
+echo "@lab:written $count bytes"
 poweroff -f
 `;
 }

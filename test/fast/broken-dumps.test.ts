@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { BufferSource } from "../../packages/core/src/bytes/source.ts";
 import { openKernel } from "../../packages/core/src/kernel/open.ts";
 import { openDump } from "../../packages/core/src/memory/open.ts";
+import type { Dump, PhysicalMemory } from "../../packages/core/src/memory/types.ts";
 import { makeSpecimen } from "../../packages/specimen/index.ts";
 import { palimpsest, temporaryFolder } from "./support.ts";
 
@@ -269,5 +270,71 @@ describe("packed pages", () => {
     view(grown).setUint32(424, 0x20, true); // DUMP_DH_COMPRESSED_ZSTD
     const { status, result } = await run("zstd", grown);
     expect([status, result.findings, result.complete]).toEqual([0, [], true]);
+  });
+});
+
+describe("a dump without the kernel's top page table", () => {
+  const root = Number(
+    (kernel.vmcoreinfo?.symbol("init_top_pgt") ?? 0n) -
+      0xffffffff80000000n +
+      (kernel.vmcoreinfo?.number("phys_base") ?? 0n),
+  );
+  const without = (): Dump => {
+    const whole = openDump(new BufferSource("vmcore", specimen.dump));
+    const gone = new Set([root, ...whole.cpus.map(({ registers }) => Number((registers.cr3 ?? 0n) & ~0xfffn))]);
+    const { physical } = whole;
+    const memory: PhysicalMemory = {
+      ranges: physical.ranges,
+      page: (pfn) => (gone.has(pfn * 4096) ? undefined : physical.page(pfn)),
+      read: (address, into, absent) => {
+        physical.read(address, into, absent);
+        for (const page of gone) {
+          const at = page - Number(address);
+          if (at >= 0 && at < into.length) {
+            into.fill(0, at, at + 4096);
+            absent(at, Math.min(4096, into.length - at));
+          }
+        }
+      },
+    };
+    return Object.create(whole, { physical: { value: memory } });
+  };
+
+  test("is read by phys_base, and says which page is missing", () => {
+    const found = openKernel(without());
+    expect(found.addressSpace).toBe("phys_base in VMCOREINFO, without page tables");
+    expect(found.release).toBe(kernel.release);
+    expect(found.find("vfs_write")).toBe(kernel.find("vfs_write"));
+    expect(found.unseen?.[0]).toContain(`init_top_pgt, physical 0x${root.toString(16)}) is not in the dump`);
+  });
+});
+
+describe("kernels of other machines", () => {
+  test.each<[string, (bytes: Uint8Array) => void, string]>([
+    [
+      "ELF of 32 bits",
+      (bytes) => {
+        bytes[4] = 1;
+        view(bytes).setUint16(18, 3, true);
+      },
+      "a dump of a 32-bit x86 kernel",
+    ],
+    ["ELF of arm64", (bytes) => view(bytes).setUint16(18, 183, true), "a dump of an arm64 kernel"],
+  ])("%s", async (name, change, words) => {
+    const bytes = specimen.dump.slice();
+    change(bytes);
+    writeFileSync(join(folder, "other"), bytes);
+    const { status, stderr } = await palimpsest("info", join(folder, "other"));
+    expect([status, name]).toEqual([2, name]);
+    expect(stderr).toContain(`${words} is not supported`);
+  });
+
+  test("raw memory of arm64 tells by its VMCOREINFO", () => {
+    const bytes = new Uint8Array(32 << 20);
+    bytes.set(new TextEncoder().encode("Linux version 6.1.0 (arm64)\n"), 0x300000);
+    bytes.set(new TextEncoder().encode("OSRELEASE=6.1.0\nPAGESIZE=4096\nNUMBER(VA_BITS)=48\n"), 0x400000);
+    expect(() => openKernel(openDump(new BufferSource("memory", bytes)))).toThrow(
+      "a dump of an arm64 kernel is not supported",
+    );
   });
 });

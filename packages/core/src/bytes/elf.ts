@@ -55,6 +55,19 @@ export interface ElfNote {
 
 export const ELF_MAGIC = 0x464c457f;
 const EM_X86_64 = 62;
+const ET_CORE = 4;
+/** EM_*: whose dumps are met beside those of x86-64. */
+const MACHINES: Readonly<Record<number, string>> = {
+  3: "a 32-bit x86 kernel",
+  8: "a MIPS kernel",
+  20: "a 32-bit PowerPC kernel",
+  21: "a PowerPC kernel",
+  22: "an s390 kernel",
+  40: "a 32-bit ARM kernel",
+  183: "an arm64 kernel",
+  243: "a RISC-V kernel",
+  258: "a LoongArch kernel",
+};
 
 /** True when the source starts with the ELF magic. */
 export function isElf(source: ByteSource): boolean {
@@ -70,11 +83,17 @@ export function readElfHeader(source: ByteSource): ElfHeader {
   if (c.u32() !== ELF_MAGIC) throw c.error("no ELF magic", 0);
   const elfClass = c.u8();
   const data = c.u8();
-  if (elfClass !== 2 || data !== 1) throw new UnsupportedError(c.where(4), "ELF that is not 64-bit little-endian");
   c.seek(16);
   const type = c.u16();
   const machine = c.u16();
-  if (machine !== EM_X86_64) throw new UnsupportedError(c.where(18), `ELF machine ${machine} (x86-64 is ${EM_X86_64})`);
+  // Both numbers stand at the same place in ELF of 32 bits, and turned round in that of the other byte order.
+  const told = data === 2 ? ((machine & 0xff) << 8) | (machine >> 8) : machine;
+  if (told !== EM_X86_64 || elfClass !== 2 || data !== 1) {
+    const kernel = MACHINES[told] ?? `a kernel of machine ${told}`;
+    const isCore = (data === 2 ? type >> 8 : type) === ET_CORE;
+    const what = told === EM_X86_64 ? "x86-64 code in 32-bit ELF (x32)" : kernel;
+    throw new UnsupportedError(c.where(18), isCore ? `a dump of ${what}` : `an ELF file of ${what}`);
+  }
   c.skip(4);
   const entry = c.u64();
   const programHeaderOffset = c.size64();

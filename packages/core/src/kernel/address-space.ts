@@ -1,17 +1,22 @@
 // Finds the kernel's page tables and its image in memory. VMCOREINFO tells both; without it the CPUs' own CR3 is
 // tried, and what a candidate maps at __START_KERNEL_map decides whether it is believed.
 import { addressAdd, KERNEL_MAP_BASE, physicalAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
-import { MissingError } from "../bytes/errors.ts";
+import { MissingError, UnsupportedError } from "../bytes/errors.ts";
 import { pageTableRoots } from "../memory/paging/page-table-roots.ts";
 import { searchPageTables } from "../memory/paging/page-table-search.ts";
 import { PageTableMemory } from "../memory/paging/page-tables.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
+import { otherMachine } from "./other-machine.ts";
 import { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.ts";
 import { vmcoreinfoInMemory } from "./vmcoreinfo-search.ts";
 
 /** The kernel image's area of the address space: 1 GiB with KASLR, 512 MiB without (KERNEL_IMAGE_SIZE). */
 const IMAGE_AREA = 1 << 30;
 const LARGE_PAGE = 2 << 20;
+/** What is taken for the kernel's image when no table tells its end; no kernel is larger. */
+const LINEAR_IMAGE = 256 << 20;
+/** Of the direct mapping at most (Documentation/arch/x86/x86_64/mm.rst). */
+const DIRECT_LENGTH = 1n << 46n;
 
 export interface AddressSpace {
   readonly memory: VirtualMemory;
@@ -19,6 +24,8 @@ export interface AddressSpace {
   readonly evidence: string;
   /** The mapped run that holds the kernel image: first mapped address and bytes. */
   readonly image: { readonly start: VirtualAddress; readonly length: number };
+  /** Without page tables: what is missing, and the same memory with the direct mapping of all memory at `base` as well. */
+  readonly linear?: { readonly missing: string; withDirect(base: bigint): VirtualMemory };
 }
 
 /**
@@ -133,12 +140,44 @@ export function locateKernel(dump: Dump, problems: string[] = []): Located {
     }
     return { space: noted ?? space, vmcoreinfo };
   }
-  if (space !== undefined) return { space, vmcoreinfo };
-  if (noted !== undefined) return { space: noted, vmcoreinfo };
+  const last = space ?? noted ?? linearSpace(dump, vmcoreinfo);
+  if (last !== undefined) return { space: last, vmcoreinfo };
+  const other = otherMachine(dump);
+  if (other !== undefined) throw new UnsupportedError(dump.path, `a dump of ${other}`);
   throw new MissingError(
     "a page table that maps a Linux x86-64 kernel",
     "the dump has neither a usable VMCOREINFO nor CPU registers whose CR3 leads to one, and a search found none",
   );
+}
+
+/** The kernel's image is mapped in one piece: phys_base away from where it lies (arch/x86/kernel/head64.c). */
+function linearSpace(dump: Dump, vmcoreinfo: Vmcoreinfo | undefined): AddressSpace | undefined {
+  const told = toldRoot(vmcoreinfo);
+  const text = vmcoreinfo?.symbol("_stext");
+  if (told === undefined || text === undefined || text < KERNEL_MAP_BASE) return undefined;
+  const start = virtualAddress(text - (text % BigInt(LARGE_PAGE)));
+  const physical = start - told.top + told.physical;
+  if (physical < 0n || told.physical < 0n) return undefined;
+  const image = { virtual: start, physical: physicalAddress(physical), length: BigInt(LINEAR_IMAGE) };
+  const root = physicalAddress(told.physical);
+  const levels = vmcoreinfo?.number("pgtable_l5_enabled") === 1n ? 5 : 4;
+  const memory = new PageTableMemory(dump.physical, root, levels, [image]);
+  if (memory.tryRead(text, 16) === undefined) return undefined;
+  return {
+    memory,
+    evidence: "phys_base in VMCOREINFO, without page tables",
+    image: { start, length: LINEAR_IMAGE },
+    linear: {
+      missing:
+        `the kernel's top page table (init_top_pgt, physical 0x${root.toString(16)}) is not in the dump, and no other leads ` +
+        "to a kernel: its image and memory that is mapped one to one are read by phys_base; modules and stacks that lie in " +
+        "vmalloc space are not seen",
+      withDirect: (base) => {
+        const all = { virtual: virtualAddress(base), physical: physicalAddress(0n), length: DIRECT_LENGTH };
+        return new PageTableMemory(dump.physical, root, levels, [image, all]);
+      },
+    },
+  };
 }
 
 function tellOtherBoot(vmcoreinfo: Vmcoreinfo, { memory, evidence }: AddressSpace, problems: string[]): void {

@@ -1,21 +1,23 @@
 // From a dump to a Kernel. No image, no System.map and no debug package is needed: VMCOREINFO or the CPUs' registers
 // lead to the page tables, the kernel's own kallsyms give names, its own BTF gives layouts.
-import { addressAdd, type VirtualAddress } from "../bytes/brand.ts";
+import { addressAdd, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { readNotes } from "../bytes/elf.ts";
 import { MissingError, PalimpsestError } from "../bytes/errors.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
 import { combineSymbols } from "../symbols/combine.ts";
 import type { SymbolTable, TypeTable } from "../symbols/types.ts";
-import { locateKernel } from "./address-space.ts";
-import { type GivenSymbols, readCoreSymbols } from "./core-symbols.ts";
+import { type AddressSpace, locateKernel } from "./address-space.ts";
+import { type CoreSymbols, type GivenSymbols, readCoreSymbols } from "./core-symbols.ts";
 import { readCpuFeatures } from "./cpu-features.ts";
 import { assignNotes } from "./cpus/assign-notes.ts";
 import { readOnline } from "./cpus/online.ts";
 import type { Kernel } from "./kernel.ts";
+import { getU64 } from "./layouts/little-endian.ts";
 import { Structures } from "./layouts/structures.ts";
 import { type GivenTypes, openTypes, type TypesContext } from "./layouts/type-sources.ts";
 import { moduleSymbols } from "./modules/module-symbols.ts";
 import { readModules } from "./modules/modules.ts";
+import { parseVmcoreinfo, type Vmcoreinfo } from "./vmcoreinfo.ts";
 import { contradictionOf } from "./vmcoreinfo-check.ts";
 
 export interface OpenKernelOptions {
@@ -37,9 +39,10 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
   };
   const located = locateKernel(dump, problems);
   const { space } = located;
-  const { memory } = space;
-  const core = readCoreSymbols(space, located.vmcoreinfo, options.symbols, problems);
+  const core = symbolsIn(space, () => readCoreSymbols(space, located.vmcoreinfo, options.symbols, problems));
   const symbols = core.table;
+  if (space.linear !== undefined) tellUnseen(space.linear.missing);
+  const memory = memoryOf(space, symbols);
   const find = (name: string): VirtualAddress | undefined => symbols.lookup(name)?.address;
   const address = (name: string): VirtualAddress => {
     const found = find(name);
@@ -51,7 +54,8 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
   const bannerRelease = /^Linux version (\S+)/.exec(version)?.[1];
   const other = located.vmcoreinfo && contradictionOf(located.vmcoreinfo, symbols, memory, bannerRelease);
   if (other !== undefined) problems.push(`VMCOREINFO is of another boot or kernel: ${other}; it is not used`);
-  const vmcoreinfo = other === undefined ? located.vmcoreinfo : undefined;
+  const trusted = other === undefined ? located.vmcoreinfo : undefined;
+  const vmcoreinfo = trusted ?? ownVmcoreinfo(memory, find, symbols, bannerRelease);
   const release = bannerRelease ?? vmcoreinfo?.release ?? "";
   if (release === "") problems.push("the kernel's release is unknown: neither linux_banner nor VMCOREINFO tells it");
   const buildId = readBuildId(memory, find) ?? vmcoreinfo?.buildId;
@@ -98,6 +102,47 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
     address,
     find,
   };
+}
+
+/** Where there were no page tables, a missing symbol table is the smaller half of the truth. */
+function symbolsIn({ linear }: AddressSpace, read: () => CoreSymbols): CoreSymbols {
+  try {
+    return read();
+  } catch (error) {
+    if (linear === undefined || !(error instanceof MissingError)) throw error;
+    throw new MissingError(
+      "a page table that maps a Linux x86-64 kernel",
+      `${linear.missing}; and then: ${error.message}`,
+    );
+  }
+}
+
+/** Without page tables the direct mapping is known by its base, a variable of the image (page_offset_base, 4.8). */
+function memoryOf({ memory, linear }: AddressSpace, symbols: SymbolTable): VirtualMemory {
+  const at = linear === undefined ? undefined : symbols.lookup("page_offset_base")?.address;
+  const bytes = at === undefined ? undefined : memory.tryRead(at, 8);
+  const base = bytes === undefined ? 0n : getU64(bytes, 0);
+  return linear === undefined || base < 0xff00_0000_0000_0000n ? memory : linear.withDirect(base);
+}
+
+/** VMCOREINFO by the kernel's own variables, for dumps whose writer made no note of it. */
+function ownVmcoreinfo(
+  memory: VirtualMemory,
+  find: (name: string) => VirtualAddress | undefined,
+  symbols: SymbolTable,
+  release: string | undefined,
+): Vmcoreinfo | undefined {
+  // vmcoreinfo_data: a pointer since 4.12 (203e9e41219b), an array before
+  const at = find("vmcoreinfo_data");
+  const bytes = at === undefined ? undefined : memory.tryRead(at, 8);
+  if (at === undefined || bytes === undefined) return undefined;
+  for (const place of [virtualAddress(getU64(bytes, 0)), at]) {
+    const text = place < 1n << 63n ? undefined : readText(memory, place, 4096);
+    if (text === undefined || !text.startsWith("OSRELEASE=")) continue;
+    const own = parseVmcoreinfo(text);
+    if (contradictionOf(own, symbols, memory, release) === undefined) return own;
+  }
+  return undefined;
 }
 
 /** The dump with other CPU notes. Its own may be getters, so nothing is copied. */

@@ -2,8 +2,9 @@
 // number in the ten thousands (a guest with paging), so they are read into typed arrays, not objects.
 import { physicalAddress, virtualAddress } from "../../bytes/brand.ts";
 import { type ElfHeader, type ElfNote, readElfHeader } from "../../bytes/elf.ts";
-import { FormatError } from "../../bytes/errors.ts";
+import { FormatError, UnsupportedError } from "../../bytes/errors.ts";
 import type { ByteSource } from "../../bytes/source.ts";
+import { scanPhysical } from "../scan.ts";
 import type { CpuNote, Dump, PhysicalMemory, VirtualSegment } from "../types.ts";
 import { cpuNotes, vmcoreinfoText } from "./cpu-notes.ts";
 import { type FileRun, FileRunMemory, PHYSICAL_LIMIT, sharedBytes } from "./file-runs.ts";
@@ -15,6 +16,7 @@ const ET_CORE = 4;
 const PT_LOAD = 1;
 const PT_NOTE = 4;
 const PHDR_SIZE = 56;
+const BANNER = new TextEncoder().encode("Linux version ");
 const NT_AUXV = 6;
 const NT_FILE = 0x46494c45;
 
@@ -23,6 +25,8 @@ interface Loads {
   /** virtual, physical, memory size: three u64 a PT_LOAD with a virtual address. */
   readonly mapped: BigUint64Array;
   readonly notes: readonly ElfNote[];
+  /** All bytes of segments, wherever they belong. */
+  readonly parts: readonly { readonly offset: number; readonly length: number }[];
   /** The file ends before what its headers claim, or they contradict each other. */
   readonly wrong: boolean;
 }
@@ -45,12 +49,20 @@ export function openElfCore(source: ByteSource): Dump {
   const ofProcess = notes.some(({ name, type }) => name === "CORE" && (type === NT_AUXV || type === NT_FILE));
   const vmcoreinfo = vmcoreinfoText(notes);
   if (ofProcess && vmcoreinfo === undefined) {
+    const banner = scanPhysical({ physical: new FileRunMemory(source, fileOrder(loads)) }, BANNER, { limit: 1 });
+    if (banner.length > 0)
+      throw new UnsupportedError(`${source.name}: notes`, "User Mode Linux (a kernel that is a process)");
     throw new FormatError(`${source.name}: notes`, "the core of a process, not of a machine (NT_AUXV or NT_FILE note)");
   }
   if (loads.runs.length === 0) {
     throw new FormatError(`${source.name}: program headers`, "an ELF core without any memory (no PT_LOAD with bytes)");
   }
   return new ElfCore(source, loads, cpuNotes(notes, problems), vmcoreinfo, problems);
+}
+
+/** The bytes of a process one behind the other: its addresses are virtual, and its physical ones all 0. */
+function fileOrder({ parts }: Loads): FileRun[] {
+  return parts.map(({ offset, length }) => ({ physical: offset, offset, length }));
 }
 
 class ElfCore implements Dump {
@@ -114,6 +126,7 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
   const bytes = source.read(tableAt, count * PHDR_SIZE).slice();
   const view = new DataView(bytes.buffer);
   const runs: FileRun[] = [];
+  const parts: { offset: number; length: number }[] = [];
   const mapped = new BigUint64Array(count * 3);
   const notes: ElfNote[] = [];
   let mappedLength = 0;
@@ -139,7 +152,10 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
     if (type === PT_NOTE) {
       // Notes that claim to lie past the end are told as cut; memory does not depend on them.
       if (inFile > 0) notes.push(...notesAt(source, offset, inFile, problems));
-    } else if (physical + Math.max(inFile, memorySize) > PHYSICAL_LIMIT) {
+      continue;
+    }
+    if (inFile > 0) parts.push({ offset, length: inFile });
+    if (physical + Math.max(inFile, memorySize) > PHYSICAL_LIMIT) {
       unplaced++; // /proc/kcore gives ~0 for memory without a physical address
     } else {
       const last = runs[runs.length - 1];
@@ -171,7 +187,7 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
     );
   }
   const wrong = cutCount > 0 || count < claimed || shared !== undefined;
-  return { runs, mapped: mapped.subarray(0, mappedLength), notes, wrong };
+  return { runs, mapped: mapped.subarray(0, mappedLength), notes, parts, wrong };
 }
 
 /** A u64 as a number, rounded above 2^53: only compared with sizes and limits, which such a value always exceeds. */

@@ -6,6 +6,15 @@ import { UnsupportedError } from "../../bytes/errors.ts";
 import type { ByteSource } from "../../bytes/source.ts";
 import { PAGE_SIZE } from "../types.ts";
 
+/** uname -m of kernels that are met beside x86_64. */
+const MACHINES: readonly (readonly [pattern: RegExp, what: string])[] = [
+  [/^i[3-6]86$/, "a 32-bit x86 kernel"],
+  [/^aarch64/, "an arm64 kernel"],
+  [/^arm/, "a 32-bit ARM kernel"],
+  [/^ppc/, "a PowerPC kernel"],
+  [/^s390/, "an s390 kernel"],
+  [/^riscv/, "a RISC-V kernel"],
+];
 export const KDUMP_INCOMPLETE = 8;
 const UTSNAME = ["sysname", "nodename", "release", "version", "machine", "domainname"];
 const UTSNAME_LENGTH = 65;
@@ -48,7 +57,8 @@ export function readKdumpHeader(source: ByteSource): KdumpHeader {
     if (text !== "") texts[name] = text;
   }
   if (texts.machine !== undefined && texts.machine !== "x86_64") {
-    throw new UnsupportedError(c.where(272), `a dump of a machine "${texts.machine}" (not x86_64)`);
+    const kernel = MACHINES.find(([pattern]) => pattern.test(texts.machine))?.[1] ?? `a machine "${texts.machine}"`;
+    throw new UnsupportedError(c.where(272), `a dump of ${kernel}`);
   }
   c.seek(424);
   const status = c.u32();

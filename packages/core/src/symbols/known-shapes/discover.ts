@@ -3,6 +3,7 @@
 import type { TypeTable } from "../types.ts";
 import { discoverCpuData } from "./cpu-data.ts";
 import { discoverMutex } from "./lock-shapes.ts";
+import { discoverLog } from "./log-shapes.ts";
 import { discoverModuleLayout, listHead } from "./module-layout.ts";
 import { discoverParavirt } from "./paravirt-shapes.ts";
 import { type Discovered, type ShapeContext, symbolAddress } from "./peek.ts";
@@ -17,7 +18,7 @@ export interface DiscoveredTypes {
 }
 
 /**
- * Layouts of struct module, module_sect_attrs, cpuinfo_x86, pv_*_ops, task_struct, mutex and the records of ftrace and kprobes, as far as
+ * Layouts of struct module, module_sect_attrs, cpuinfo_x86, pv_*_ops, task_struct, mutex, the log and the records of ftrace and kprobes, as far as
  * this kernel has them and they prove themselves.
  * @returns undefined when nothing was found
  */
@@ -31,6 +32,7 @@ export function discoverTypes(context: ShapeContext): DiscoveredTypes | undefine
     discoverTracing(context),
     discoverTask(context),
     discoverMutex(context),
+    discoverLog(context),
   ].filter((each): each is Discovered => each !== undefined);
   if (found.length === 0) return undefined;
   const shapes = new Map<string, StructShape>([[listHead.name, listHead]]);
