@@ -64,7 +64,11 @@ describe("judgeCpus", () => {
     ["one whose state is not told", [idle(0), idle(1, { online: null })], []],
     ["one without registers", [idle(0), idle(1, { source: null })], ["cpus: CPU 1 has no registers"]],
     ["one without a task", [idle(0), idle(1, { task: null })], ["cpus: CPU 1 has no task"]],
-    ["one that waits", [idle(0), idle(1, waiting)], ["cpus: CPU 1 waits for a lock"]],
+    [
+      "one that waits for nobody knows what",
+      [idle(0), idle(1, waiting)],
+      ["cpus: CPU 1 waits for a lock that is not known"],
+    ],
     [
       "a cut stack",
       [idle(0), idle(1, { levels: [] })],
@@ -84,6 +88,18 @@ describe("judgeLocks", () => {
   it.each([
     ["held ones", [lock("held"), lock("unknown")], 9, []],
     ["a contended one", [lock("contended")], 9, ["locks: mutex m is contended"]],
+    [
+      "a spinlock that a CPU waits for",
+      [{ ...lock("contended"), type: "queued spinlock", waiters: [{ cpu: 1 }] }],
+      9,
+      [],
+    ],
+    [
+      "a spinlock that nobody waits for",
+      [{ ...lock("contended"), type: "queued spinlock" }],
+      9,
+      ["locks: queued spinlock m is contended"],
+    ],
     ["an impossible one", [lock("impossible")], 9, ["locks: mutex m is impossible"]],
     ["none", [], 0, ["locks: none was looked at"]],
   ])("%s", (_, locks, looked, trouble) => {

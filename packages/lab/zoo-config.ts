@@ -17,7 +17,15 @@ export const baseConfig: readonly ConfigLine[] = [
   ...["FUTEX=y", "EPOLL=y", "POSIX_TIMERS=y", "MULTIUSER=y", "HIGH_RES_TIMERS=y", "NO_HZ_IDLE=y"],
   ...["MODULES=y", "MODULE_UNLOAD=y", "KALLSYMS=y", "KALLSYMS_ALL=y", "HOTPLUG_CPU=y"],
   // What patches code, or is patched.
-  ...["JUMP_LABEL=y", "FTRACE=y", "FUNCTION_TRACER=y", "DYNAMIC_FTRACE=y", "KPROBES=y", "KPROBE_EVENTS=y"],
+  ...[
+    "JUMP_LABEL=y",
+    "FTRACE=y",
+    "FUNCTION_TRACER=y",
+    "DYNAMIC_FTRACE=y",
+    "KPROBES=y",
+    "KPROBE_EVENTS=y",
+    "DEBUG_FS=y",
+  ],
   ...["HYPERVISOR_GUEST=y", "PARAVIRT=y", "PARAVIRT_SPINLOCKS=y", "KVM_GUEST=y"],
   ...["?SPECULATION_MITIGATIONS|CPU_MITIGATIONS=y", "RETPOLINE|MITIGATION_RETPOLINE=y"],
   ...["PAGE_TABLE_ISOLATION|MITIGATION_PAGE_TABLE_ISOLATION=y", "?RETHUNK|MITIGATION_RETHUNK=y"],
@@ -31,14 +39,8 @@ export const baseConfig: readonly ConfigLine[] = [
 /** A kernel as distributions have it: ACPI, PCI, Intel's CPUs, and all that is on without being asked for. */
 export const fuller: readonly ConfigLine[] = [
   ...["EXPERT=n", "PROCESSOR_SELECT=n", "CPU_SUP_INTEL=y", "ACPI=y", "PCI=y", "DMI=y", "SCHED_MC=y", "SCHEDSTATS=y"],
-  ...[
-    "CGROUPS=y",
-    "MICROCODE=y",
-    "PERF_EVENTS=y",
-    "FUNCTION_GRAPH_TRACER=y",
-    "FW_CFG_SYSFS=m",
-    "?FW_CFG_SYSFS_CMDLINE=n",
-  ],
+  ...["CGROUPS=y", "MICROCODE=y", "PERF_EVENTS=y", "FUNCTION_GRAPH_TRACER=y", "PRINTK_TIME=n", "DEBUG_FS=n"],
+  ...["FW_CFG_SYSFS=m", "?FW_CFG_SYSFS_CMDLINE=n"],
 ];
 
 /** Types in the kernel's own memory; pahole makes them out of DWARF, which costs a third of the build's time. */

@@ -23,8 +23,8 @@ export function renderZoo(
   const about = `Kernels built from Debian's \`linux-source-*\` packages with other configurations and compilers than Debian's, booted
 under QEMU and diagnosed with \`palimpsest diagnose\`. Made by \`npm run lab -- zoo\`. There are ${rows.length} kernels.${state} Each starts
 from \`allnoconfig\` with what a guest needs; \`packages/lab/zoo.ts\` and \`zoo-config.ts\` have every option. A dump
-passes when nothing was found in it and nothing left out, its log is whole, each CPU has its registers and its task's stack, none waits,
-and no lock is contended or impossible: these guests are idle and healthy. Columns are those of [matrix.md](matrix.md).
+passes when nothing was found in it and nothing left out, its log is whole, each CPU has its registers and its task's stack, and no
+lock is impossible or waited for by tasks: these guests are idle and healthy. Columns are those of [matrix.md](matrix.md).
 
 ${renderRows(rows, built)}`;
   return renderMatrix(results, { title: "Zoo", about });
