@@ -11,6 +11,7 @@ const core = {
   audit: ["sites", "built", "kernel", "image", "x86", "memory", "symbols", "bytes", "results"],
   tasks: ["kernel", "image", "x86", "memory", "symbols", "bytes"],
   locks: ["tasks", "sites", "built", "kernel", "image", "x86", "memory", "symbols", "bytes", "results"],
+  hangs: ["locks", "tasks", "kernel", "x86", "memory", "symbols", "bytes", "results"],
   prove: ["locks", "kernel", "x86", "memory", "symbols", "bytes", "results"],
   "boot-order": ["image", "x86", "symbols", "bytes", "results"],
   results: [],

@@ -3,6 +3,7 @@ import { auditResult } from "../audit/result.ts";
 import { lockFindings } from "../locks/findings/lock-findings.ts";
 import type { AuditResult, DiagnoseResult } from "../results/results.ts";
 import { withBootSteps } from "./boot-steps.ts";
+import { hangsOf } from "./hangs.ts";
 import type { Parts } from "./parts.ts";
 import { type ProveChoice, provePairs } from "./prove-pairs.ts";
 import { TOOL } from "./version.ts";
@@ -23,8 +24,9 @@ export async function diagnosisOf(parts: Parts, prove: ProveChoice = "all"): Pro
   await parts.giveWay();
   const proved = provePairs(kernel, audit, prove);
   const { core } = await parts.images();
-  const steps = withBootSteps([...locks, ...proved.findings], core, audit.kaslrOffset);
-  const told = { ...audit, problems: [...audit.problems, ...proved.notes, ...steps.problems] };
+  const hangs = hangsOf(kernel, locks);
+  const steps = withBootSteps([...hangs.findings, ...locks, ...proved.findings], core, audit.kaslrOffset);
+  const told = { ...audit, problems: [...audit.problems, ...proved.notes, ...steps.problems, ...hangs.problems] };
   const account = auditResult("palimpsest/diagnose/1", TOOL, kernel, told, steps.findings);
   return { ...account, proofs: proved.proofs };
 }

@@ -1,6 +1,7 @@
 // What each finding means, how it is decided and what to do about it: `palimpsest explain ID` and docs/findings.md are made from
 // this. A finding without an entry here does not compile.
 import type { FindingId } from "../results/types.ts";
+import { HANG_EXPLANATIONS } from "./hang-explanations.ts";
 
 export interface Explanation {
   /** one line */
@@ -98,6 +99,7 @@ export const EXPLANATIONS: Readonly<Record<FindingId | BootFindingId, Explanatio
       "Waiter lists, registers and stacks prove who waits for what, owner words who has it. A circle of such proofs is the finding.",
     next: "Read the stacks from outermost to innermost: the two orders in which the locks are taken show where to change one.",
   },
+  ...HANG_EXPLANATIONS,
   "boot.late-slot-write": {
     title: "this image writes a slot after the code that uses it was patched",
     means: "Seen in the image alone: a boot of this kernel may end in `slot.late-write`, without any dump.",

@@ -1,5 +1,5 @@
 // One finding as text: the one exhaustive switch over all kinds of findings.
-import type { Finding, Layers, SlotFact } from "../results/types.ts";
+import type { Finding, HangCause, Layers, SlotFact } from "../results/types.ts";
 import { bare, counted } from "./format.ts";
 import type { Paint } from "./paint.ts";
 
@@ -15,6 +15,16 @@ function slotLine(slot: SlotFact | undefined): string[] {
   if (slot === undefined) return [];
   const at = slot.address === undefined ? "" : ` at ${bare(slot.address)}`;
   return [`    slot      ${slot.name}${at} = ${slot.value}`];
+}
+
+/** Who waits for whom, as a tree: the cause is the innermost. */
+function chainLines({ chain, behind }: HangCause, paint: Paint): string[] {
+  const lines = chain.flatMap((step, i) => [
+    `    ${"  ".repeat(i)}${i === 0 ? "" : "└ "}${step.who} ${step.what}`,
+    ...(step.at.length === 0 ? [] : [paint.dim(`    ${"  ".repeat(i + 1)}in ${step.at.join(" ← ")}`)]),
+  ]);
+  if (behind > 0) lines.push(`    and ${counted(behind, "more is", "more are")} blocked behind it`);
+  return lines;
 }
 
 /** The finding in a few lines, its headline first. */
@@ -50,6 +60,19 @@ export function findingLines(finding: Finding, paint: Paint): string[] {
     case "lock.impossible":
     case "hang.deadlock":
       return [head, ...finding.notes.map((note) => `    ${note}`)];
+    case "hang.self-deadlock":
+    case "hang.lost-unlock":
+    case "hang.lost-wakeup":
+    case "hang.dead-owner":
+    case "hang.waiting-for-ipi":
+    case "hang.work-flush":
+    case "hang.rcu-stall":
+    case "hang.soft-lockup":
+    case "hang.hard-lockup":
+    case "hang.hung-task":
+    case "crash.panic":
+    case "crash.oops":
+      return [head, ...chainLines(finding, paint), ...finding.notes.map((note) => `    ${note}`)];
     default:
       return unreachable(finding);
   }

@@ -191,6 +191,43 @@ export interface HangDeadlock extends FindingBase {
   readonly cycle: readonly DeadlockStep[];
 }
 
+/** Somebody who waits, runs or has something, as far as a hang goes. */
+export interface HangStep {
+  /** "insmod (PID 12)", "CPU 3 [insmod (PID 12)]" */
+  readonly who: string;
+  readonly pid: number;
+  /** the CPU that it is on; null for a task that is on none */
+  readonly cpu: number | null;
+  /** "waits for the spinlock floppy_lock [floppy]", "loops with interrupts off" */
+  readonly what: string;
+  /** "0x…" of the lock or object that it waits for; null without one */
+  readonly lock: string | null;
+  /** where it stands, innermost first */
+  readonly at: readonly string[];
+}
+
+/** Why something stands still, or what the kernel died of. `chain` leads from who is stuck to the cause. */
+export interface HangCause extends FindingBase {
+  readonly id:
+    | "hang.self-deadlock"
+    | "hang.lost-unlock"
+    | "hang.lost-wakeup"
+    | "hang.dead-owner"
+    | "hang.waiting-for-ipi"
+    | "hang.work-flush"
+    | "hang.rcu-stall"
+    | "hang.soft-lockup"
+    | "hang.hard-lockup"
+    | "hang.hung-task"
+    | "crash.panic"
+    | "crash.oops";
+  readonly chain: readonly HangStep[];
+  /** tasks and CPUs that are blocked behind it, beyond the chain */
+  readonly behind: number;
+  /** what tells it: the state of the dump, or only the kernel's log */
+  readonly source: "dump" | "log";
+}
+
 export type Finding =
   | TextForeign
   | SiteStale
@@ -199,5 +236,6 @@ export type Finding =
   | SlotLateWrite
   | HangLockPair
   | LockImpossible
-  | HangDeadlock;
+  | HangDeadlock
+  | HangCause;
 export type FindingId = Finding["id"];
