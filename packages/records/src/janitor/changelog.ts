@@ -42,9 +42,9 @@ export function launchpadIn(text: string): number[] {
 /** deb-changelog(5): "package (version) distributions; key=value, …" at the line's start. */
 const HEAD = /^(\w[-+0-9a-z.]*) \(([^() \t]+)\)((?:\s+[-+0-9a-z.]+)+);(.*?)\s*$/i;
 const TRAILER = /^ -- ?(.*?)\s{0,3}<(.*)> {0,3}(.*)$/;
-/** Where old changelogs keep what was before the format: nothing below is an entry. */
-const OLD_FORMAT =
-  /^(?:;;\s*)?Local variables:|^vim:|^\$\w+:.*\$|^# |^\/\*.*\*\/|^(?:\w+\s+){0,2}\w+\s+\d{1,2} \d{1,2}:\d{1,2}:\d{1,2}|^Old Changelog:|^Changes (?:from|for) version|^Changes in [\d.]+/i;
+/** What ends a changelog as dpkg reads it: editors' words, and the formats of before 1996, which go on to the file's end. */
+const END =
+  /^(?:(?:;;\s*)?Local variables:|vim:|(?:\w+\s+){0,2}\w+\s+\d{1,2} \d{1,2}:\d{1,2}|Old Changelog:\s*$|Changes (?:from|for) version|Changes in [\d.]+)/i;
 
 /** Newest first, as in the file. What is not in the format is left out. */
 export function parseChangelog(text: string): ChangelogEntry[] {
@@ -78,11 +78,9 @@ export function parseChangelog(text: string): ChangelogEntry[] {
       lines = [line];
       continue;
     }
+    if (END.test(line)) break;
+    if (/^\S/.test(line)) continue; // RCS keywords, comments, and heads that are none
     if (head === undefined) continue;
-    if (/^\S/.test(line) && OLD_FORMAT.test(line)) {
-      finish();
-      continue;
-    }
     lines.push(line);
     if (TRAILER.test(line)) finish();
   }
