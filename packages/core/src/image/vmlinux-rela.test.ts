@@ -33,7 +33,7 @@ function symbols(): { table: Uint8Array; strings: Uint8Array } {
   return { table, strings };
 }
 
-function open(target: number, offset: bigint, type: number, symbol: number) {
+function open(target: number, offset: bigint, type: number, symbol: number, withText = true) {
   const { table, strings } = symbols();
   const rela = new Uint8Array(24);
   const view = new DataView(rela.buffer);
@@ -48,6 +48,9 @@ function open(target: number, offset: bigint, type: number, symbol: number) {
       { name: ".symtab", type: 2, data: table, link: 4, entrySize: 24 },
       { name: ".strtab", type: 3, data: strings },
       { name: ".rela", type: 4, data: rela, link: 3, info: target, entrySize: 24 },
+      ...(target === 1 || !withText
+        ? []
+        : [{ name: ".rela.text", type: 4, link: 3, info: 1, entrySize: 24, data: new Uint8Array() }]),
     ],
     segments: [{ virtual: TEXT, physical: 0x1000000n, section: 1 }],
   });
@@ -78,4 +81,8 @@ it.each<[string, number, bigint, number, number, object]>([
   ["a symbol that is not there", 1, TEXT, 1, 99, { ...none, problem: "vmlinux: .rela+0xc: symbol 99 of 7" }],
 ])("%s", (_what, target, offset, type, symbol, expected) => {
   expect(open(target, offset, type, symbol)).toEqual(expected);
+});
+
+it("has no table when the relocations of .text were stripped", () => {
+  expect(open(2, 0x20n, 1, 1, false)).toEqual(none);
 });

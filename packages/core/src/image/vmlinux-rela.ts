@@ -22,7 +22,8 @@ export function relocationsOfVmlinux(elf: ElfFile): KaslrRelocations | undefined
   const tables = elf.sections.filter(
     ({ type, info }) => type === SHT_RELA && ((elf.sections[info]?.flags ?? 0) & SHF_ALLOC) !== 0,
   );
-  if (tables.length === 0) return undefined;
+  // Where the build strips them, relocations of sections with names of their own stay: those alone tell nothing.
+  if (!tables.some(({ info }) => elf.sections[info].name === ".text")) return undefined;
   const symbols = readElfSymbols(elf.source, elf.sections);
   if (symbols === undefined) return undefined;
   const percpu = elf.section(PERCPU);
