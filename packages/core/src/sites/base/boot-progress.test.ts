@@ -7,6 +7,7 @@ const TEXT = 0x1000000;
 const SITES = 40;
 const SLOT = 0x1400000;
 const UNLOCK = 0x1200000;
+const FLAG = 0x1500000;
 const BUILT = hex("ff 14 25 00 00 40 81");
 
 /** SITES paravirt calls of 7 bytes one behind the other. */
@@ -30,14 +31,18 @@ function object(): BuiltObject {
 function replay(
   done: number,
   initFreed = false,
+  { flag, odd }: { readonly flag?: number; readonly odd?: number } = {},
 ): { unpatched: number; problems: readonly string[]; reasons: string[] } {
-  const kernel = fakeKernel({ symbols: { pv_lock_ops: SLOT, unlock: UNLOCK }, initFreed });
+  const flags = flag === undefined ? {} : { alternatives_patched: FLAG };
+  const kernel = fakeKernel({ symbols: { pv_lock_ops: SLOT, unlock: UNLOCK, ...flags }, initFreed });
+  if (flag !== undefined) kernel.memory.put(at(FLAG), [flag]);
   kernel.memory.put64(at(SLOT), at(UNLOCK));
   const built = object();
   for (let i = 0; i < SITES; i++) {
     const call = hex("e8 00 00 00 00 66 90");
     new DataView(call.buffer).setInt32(1, UNLOCK - (TEXT + i * 7 + 5), true);
     kernel.memory.put(at(TEXT + i * 7), i < done ? call : BUILT);
+    if (i === odd) kernel.memory.put(at(TEXT + i * 7), hex("0f 0b"));
   }
   const replayed = replayObject(kernel, built, fakeContext(kernel, built).state);
   const [region] = replayed.space.regions;
@@ -71,5 +76,17 @@ describe("a boot that stopped amid its patching", () => {
     expect(result.problems).toEqual(problems);
     expect(result.reasons[1].includes("not patched yet")).toBe(unpatched > 0);
     expect(result.reasons[0].includes("not patched yet")).toBe(unpatched === 40);
+  });
+
+  it.each<[string, number, { flag?: number; odd?: number }, number]>([
+    ["the kernel's flag is proof for a few as well", 37, { flag: 0 }, 3],
+    ["the kernel's flag says that it is through", 0, { flag: 1 }, 0],
+    ["what another wrote at the table's end stops nothing", 0, { flag: 0, odd: 39 }, 39],
+    ["the same without the flag", 0, { odd: 39 }, 39],
+    ["the same amid patching", 9, { odd: 39 }, 30],
+  ])("%s", (_what, done, given, unpatched) => {
+    const { problems } = replay(done, false, given);
+    expect(problems).toHaveLength(unpatched > 0 ? 1 : 0);
+    expect(replay(done, false, given).unpatched).toBe(unpatched);
   });
 });

@@ -6,15 +6,29 @@ import type { MechanismName } from "./mechanisms.ts";
 import type { PatchSpace } from "./patch-space.ts";
 import type { SiteList } from "./site.ts";
 
-/** Mechanisms that boot applies once, in table order, and the function that does it. */
-const AT_BOOT: Readonly<Partial<Record<MechanismName, string>>> = {
-  alternatives: "alternative_instructions()",
-  paravirt: "alternative_instructions()",
-  retpolines: "alternative_instructions()",
-  returns: "alternative_instructions()",
-  "call-thunks": "alternative_instructions()",
-  endbr: "alternative_instructions()",
-  "jump-labels": "jump_label_init()",
+/** A part of the boot that patches, once. */
+interface Step {
+  /** the function that does it */
+  readonly by: string;
+  /** the kernel's own flag that it is through, 0 until then */
+  readonly flag?: string;
+  /** Sites are not taken in the order of the table. */
+  readonly anyOrder?: boolean;
+}
+
+/** arch/x86/kernel/alternative.c; the flag since 2.6.3x, exported since 5.x. */
+const ALTERNATIVES: Step = { by: "alternative_instructions()", flag: "alternatives_patched" };
+const AT_BOOT: Readonly<Partial<Record<MechanismName, Step>>> = {
+  alternatives: ALTERNATIVES,
+  paravirt: ALTERNATIVES,
+  retpolines: ALTERNATIVES,
+  returns: ALTERNATIVES,
+  "call-thunks": ALTERNATIVES,
+  endbr: ALTERNATIVES,
+  cfi: { ...ALTERNATIVES, anyOrder: true },
+  "jump-labels": { by: "jump_label_init()", flag: "static_key_initialized" },
+  "static-calls": { by: "static_call_init()", flag: "static_call_initialized", anyOrder: true },
+  "runtime-consts": { by: "runtime_const_init()", anyOrder: true },
 };
 /** So many untouched sites in a row at the table's end are no accident and no handful of overwritten ones. */
 const MIN_PENDING = 16;
@@ -51,28 +65,65 @@ export class Before {
  * @param before taken just before the mechanism was replayed
  */
 export function holdBackPending(context: SiteContext, list: SiteList, before: Before): SiteList {
-  const by = AT_BOOT[list.mechanism];
-  const from = by === undefined ? -1 : firstPending(context, list, before);
-  if (by === undefined || from < 0) return list;
-  for (let i = from; i < list.offsets.length; i++) before.restore(list.offsets[i], list.lengths[i]);
-  const how = from === 0 ? "had not begun with" : `had come to number ${from + 1} of`;
-  context.problems.push(`${list.mechanism}: the boot stopped when ${by} ${how} its ${list.offsets.length} sites`);
+  const step = AT_BOOT[list.mechanism];
+  if (step === undefined) return list;
+  const through = step.flag === undefined ? undefined : flagOf(context, step.flag);
+  if (through === true) return list;
+  const { pending, patched, odd } = progressOf(context, list, before);
+  let held: ReadonlySet<number>;
+  if (step.anyOrder) {
+    if (step.flag !== undefined && through === undefined && patched.length > 0) return list;
+    held = new Set(pending);
+  } else {
+    const last = patched.at(-1) ?? -1;
+    const behind = pending.filter((i) => i > last);
+    // The kernel's flag is proof; so is a mechanism without a single patched site. Else it takes many.
+    if (through === undefined && patched.length > 0 && behind.length < MIN_PENDING) return list;
+    held = new Set(behind);
+  }
+  if (held.size === 0) return list;
+  for (const i of held) before.restore(list.offsets[i], list.lengths[i]);
+  // Prefixes and callers of kCFI are rewritten up to four times, one after the other.
+  const between = list.mechanism === "cfi" && through === false && patched.length > 0 ? odd : [];
+  for (const i of between) context.space.leaveOut(list.offsets[i], list.lengths[i]);
+  const all = list.offsets.length;
+  const how =
+    patched.length === 0
+      ? `had not begun with its ${all} sites`
+      : step.anyOrder
+        ? `had still to come to ${held.size} of its ${all} sites`
+        : `had come to number ${Math.min(...held) + 1} of its ${all} sites`;
+  context.problems.push(`${list.mechanism}: the boot stopped when ${step.by} ${how}`);
   return {
     ...list,
     describe: (index) => {
       const details = list.describe(index);
-      return index < from
-        ? details
-        : { ...details, reason: `${details.reason}; not patched yet at this point of boot` };
+      return held.has(index)
+        ? { ...details, reason: `${details.reason}; not patched yet at this point of boot` }
+        : details;
     },
   };
 }
 
-/** The first site of the run that reaches the table's end in which no site is as it would be patched; -1 for none. */
-function firstPending({ kernel, space }: SiteContext, list: SiteList, before: Before): number {
-  let first = -1;
-  let pending = 0;
-  for (let i = list.offsets.length - 1; i >= 0; i--) {
+/** The flag's value; undefined when the kernel has none, or it is not in the dump. */
+function flagOf({ kernel }: SiteContext, name: string): boolean | undefined {
+  const at = kernel.find(name);
+  const byte = at === undefined ? undefined : kernel.memory.tryRead(at, 1)?.[0];
+  return byte === undefined ? undefined : byte !== 0;
+}
+
+interface Progress {
+  /** sites that are as they were before the mechanism, and would not be afterwards */
+  readonly pending: readonly number[];
+  /** sites that are as the mechanism leaves them, and were not before */
+  readonly patched: readonly number[];
+  /** sites that are neither: written by another mechanism, or overwritten */
+  readonly odd: readonly number[];
+}
+
+function progressOf({ kernel, space }: SiteContext, list: SiteList, before: Before): Progress {
+  const out = { pending: [] as number[], patched: [] as number[], odd: [] as number[] };
+  for (let i = 0; i < list.offsets.length; i++) {
     const start = list.offsets[i];
     const length = list.lengths[i];
     const intended = space.read(start, length);
@@ -80,11 +131,9 @@ function firstPending({ kernel, space }: SiteContext, list: SiteList, before: Be
     if (intended === undefined || old === undefined || length === 0 || same(intended, old)) continue;
     const found = kernel.memory.tryRead(fromKernelOffset(start), length);
     if (found === undefined) continue;
-    if (!same(found, old)) break;
-    first = i;
-    pending++;
+    (same(found, old) ? out.pending : same(found, intended) ? out.patched : out.odd).push(i);
   }
-  return pending >= MIN_PENDING ? first : -1;
+  return out;
 }
 
 function same(a: Uint8Array, b: Uint8Array): boolean {

@@ -305,21 +305,36 @@ export const applyCfiSealing: Mechanism = (context) => {
   const modern = cfi.preamble.bytes.length > OFFSETS[0];
   const offset = modern ? offsetOf(context, table === undefined ? new Uint32Array() : placesOf(table)) : OFFSETS[0];
   const zero = new Uint8Array(4);
+  const sites = new SiteArrays(places.length);
   for (const func of places) {
     const prefix = func - offset;
     if (cfi.mode === "kcfi") {
+      sites.add(prefix, 5);
       const start = space.read(prefix, 1);
       if (start !== undefined && (!modern || (start[0] & 0xf8) === 0xb8)) space.write(prefix + 1, zero, id);
       continue;
     }
     const at = modern ? func - (cfi.preamble.bytes.length - ENDBR64.length) : prefix;
+    sites.add(at, cfi.preamble.hash + 4);
     const start = space.read(at, ENDBR64.length);
     if (start === undefined) continue;
     const endbr = isEndbr64(start);
     if (endbr) space.write(at, poison, id);
     if (endbr || !modern) space.write(at + cfi.preamble.hash, zero, id);
   }
-  return undefined;
+  return {
+    mechanism: "cfi",
+    object: object.name,
+    entries: 0, // counted as prefixes
+    table: "prefixes of sealed functions",
+    offsets: sites.offsets,
+    lengths: sites.lengths,
+    describe: () => ({
+      slot: { name: "cfi_mode", value: cfi.mode },
+      reason: "the function is never called indirectly: its prefix takes no call",
+      forms: [],
+    }),
+  };
 };
 
 /** A variant that is not known: prefixes and callers that differ from what was built are left out, whatever wrote them. */

@@ -41,3 +41,20 @@ it.each<[string, number, Partial<PatchState>, string | undefined, string]>([
   expect(list?.lengths[0]).toBe(6);
   expect(context.intended(TEXT, 6)).toBe(intended);
 });
+
+it.each<[string, boolean, string, string]>([
+  ["stays as built before apply_returns() came to it", false, "e9 01 03 00 00", "e9 01 03 00 00"],
+  ["is a plain return afterwards", true, "e9 01 03 00 00", "c3 cc cc cc cc"],
+  ["is a plain return whatever else stands there", false, "e9 02 03 00 00", "c3 cc cc cc cc"],
+])("a trampoline of a NULL key %s", (_what, initFreed, found, intended) => {
+  const kernel = fakeKernel({ symbols: { __SCK__x: KEY, __SCT__x: TEXT }, initFreed });
+  kernel.memory.put64(at(KEY), 0n).put(at(TEXT), hex(found));
+  const built = hex("e9 01 03 00 00 0f b9 cc");
+  const context = fakeContext(
+    kernel,
+    fakeObject([{ name: ".static_call.text", start: TEXT, bytes: built, text: true }]),
+    { rethunk: false, builtReturnThunk: BUILT_THUNK },
+  );
+  applyStaticCalls(context);
+  expect(context.intended(TEXT, 5)).toBe(intended);
+});

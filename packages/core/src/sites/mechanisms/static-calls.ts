@@ -3,7 +3,7 @@
 
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
 import { getU64 } from "../../kernel/layouts/little-endian.ts";
-import { branch32, CALL, getI32, isJcc32, JMP32, putI32, RET } from "../../x86/encode.ts";
+import { branch32, CALL, getI32, isJcc32, JMP32, putI32, RET, rel32Target } from "../../x86/encode.ts";
 import { heldLock, modulePending } from "../base/changes.ts";
 import { findSiteTable, findTable, type Mechanism, nameOf, type SiteContext } from "../base/context.ts";
 import { mechanismId } from "../base/mechanisms.ts";
@@ -122,6 +122,14 @@ class StaticCalls {
     return func === null ? this.nullReturn(at) : branch32(JMP32, at, func);
   }
 
+  /** The jump to the return thunk that was built at a trampoline, which the dump still holds. */
+  isBuiltReturn(at: KernelOffset, current: Uint8Array): boolean {
+    const { state, kernel } = this.context;
+    if (current[0] !== JMP32 || rel32Target(current, 1, at + 5) !== state.builtReturnThunk) return false;
+    const found = kernel.memory.tryRead(fromKernelOffset(at), 5);
+    return found?.every((byte, i) => byte === current[i]) === true;
+  }
+
   /**
    * RET of a NULL tail call. static_call_init() and early updates run before return thunks are chosen, and nothing
    * comes back to these places unless the key is updated (6.12 and newer do, for sites): then a plain RET stays. Which of
@@ -208,6 +216,8 @@ export const applyStaticCalls: Mechanism = (context) => {
     }
     // Never updated and not a return site: the built RET with its own padding stays (5.10, before return thunks).
     if (func === null && current[0] === RET && !context.state.rethunk) continue;
+    // Nor has it been updated before apply_returns() came to it, in a boot that stopped early.
+    if (func === null && !context.kernel.initFreed && calls.isBuiltReturn(at, current)) continue;
     const bytes = calls.trampolineBytes(at, func);
     if (!bytes.every((byte, i) => byte === current[i])) space.write(at, bytes, id);
   }
