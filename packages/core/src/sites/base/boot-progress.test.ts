@@ -33,7 +33,7 @@ function replay(
   initFreed = false,
   { flag, odd }: { readonly flag?: number; readonly odd?: number } = {},
 ): { unpatched: number; problems: readonly string[]; reasons: string[] } {
-  const flags = flag === undefined ? {} : { alternatives_patched: FLAG };
+  const flags: Record<string, number> = flag === undefined ? {} : { alternatives_patched: FLAG };
   const kernel = fakeKernel({ symbols: { pv_lock_ops: SLOT, unlock: UNLOCK, ...flags }, initFreed });
   if (flag !== undefined) kernel.memory.put(at(FLAG), [flag]);
   kernel.memory.put64(at(SLOT), at(UNLOCK));
