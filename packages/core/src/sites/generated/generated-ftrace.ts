@@ -6,7 +6,7 @@ import { type FtraceOps, ftraceRecords } from "../../kernel/records/ftrace-recor
 import { isMutexHeld } from "../../kernel/records/kernel-mutex.ts";
 import { livepatches } from "../../kernel/records/livepatch-records.ts";
 import { pokeList } from "../../kernel/records/poke-list.ts";
-import { branch32, CALL, INT3, JMP32, putI32, RET, rel32Target } from "../../x86/encode.ts";
+import { branch32, CALL, JMP32, putI32, RET, rel32Target } from "../../x86/encode.ts";
 import { relocateReplacement } from "../base/alt-relocate.ts";
 import { nearestName } from "../base/context.ts";
 import { isCallable } from "../base/legal-call.ts";
@@ -98,8 +98,8 @@ function check(kernel: Kernel, state: PatchState, ops: FtraceOps, problems: stri
       expected.bytes,
       (i) =>
         poked.some((entry) => at + i >= entry.at && at + i < entry.at + entry.length) ||
-        // The allocator's fill stays behind a return that is shorter than its room.
-        (i >= expected.fill && i < found.length - POINTER && (found[i] === 0 || found[i] === INT3)),
+        // Behind a return that is shorter than its room stays what the memory held before: nothing clears it.
+        (i >= expected.fill && i < found.length - POINTER),
     );
     if (compared.problem === undefined) return compared;
     if ((compared.differs?.length ?? 0) < (closest?.differs?.length ?? Number.POSITIVE_INFINITY)) closest = compared;
