@@ -21,6 +21,9 @@ static int core_cpu = 1;
 module_param(core_cpu, int, 0444);
 static int site_cpu = 2;
 module_param(site_cpu, int, 0444);
+// How long the lock is held while the other waits: under Xen, long enough for it to give up spinning and sleep.
+static int hold_ms = 1000;
+module_param(hold_ms, int, 0444);
 // 3: all is over; 4: the lock was released two seconds ago, and the other CPU still waits.
 static int outcome;
 module_param(outcome, int, 0444);
@@ -49,7 +52,7 @@ static int by_core(void *unused)
 	atomic_set(&step, 1);
 	while (atomic_read(&step) < 2)
 		cpu_relax();
-	mdelay(1000);
+	mdelay(hold_ms);
 	raw_spin_unlock_irqrestore(&late_lock, flags);
 	return 0;
 }
@@ -74,7 +77,7 @@ static int site_holds(void *unused)
 	atomic_set(&step, 1);
 	while (atomic_read(&step) < 2)
 		cpu_relax();
-	mdelay(1000);
+	mdelay(hold_ms);
 	late_user_unlock();
 	local_irq_enable();
 	return 0;

@@ -79,8 +79,15 @@ export function readDiagnosis(
         ? undefined
         : expected.length === rips.length && expected.every((rip, i) => rip === rips[i]),
     cpuSeconds,
-    trouble: report ? undefined : `exit code ${exitCode}: ${complaint.trim().split("\n").at(-1) ?? ""}`.slice(0, 300),
+    trouble: isDiagnosis(report)
+      ? undefined
+      : `exit code ${exitCode}: ${complaint.trim().split("\n").at(-1) ?? ""}`.slice(0, 300),
   };
+}
+
+/** A dump that cannot be opened gives no report, or one of another kind. */
+function isDiagnosis(report: Json | undefined): boolean {
+  return typeof report?.schema === "string" && report.schema.startsWith("palimpsest/diagnose/");
 }
 
 /** The run on one page. */

@@ -2,6 +2,9 @@
 // experiment, and then beats: one line a second, from each vCPU in turn, so that one dead vCPU stops the beat.
 import type { LateSwitch } from "./types.ts";
 
+/** So long one vCPU holds the lock: emulated ones that share one CPU take a second or two to get tired of spinning. */
+const HOLD_MILLISECONDS = 8000;
+
 /** How many lines of the beat make a guest alive: every vCPU has had its turn. */
 export function beatsWanted(vcpus: number): number {
   return 2 * vcpus + 4;
@@ -27,10 +30,11 @@ export function lateSteps({ to, repair }: LateSwitch, table: PatchTable | undefi
   const [before, after] = between[repair];
   return `insmod /mod/late_switch.ko kind=${to} && say "step switched ${to}" || say "step switched failed"
 ${before}
-insmod /mod/late_user.ko contend=1 hold=1 core_cpu=0 site_cpu=1${swap} && say "step loaded late_user" || say "step loaded failed"
+insmod /mod/late_user.ko contend=1 hold=1 hold_ms=${HOLD_MILLISECONDS} core_cpu=0 site_cpu=1${swap} && say "step loaded late_user" || say "step loaded failed"
 ${after}
 echo 0 > ${p}/late_user/parameters/hold; say "step contend"
-sleep 6; say "step outcome $(cat ${p}/late_user/parameters/outcome)"`;
+n=0; while [ $n -lt 60 ] && [ "$(cat ${p}/late_user/parameters/outcome)" = 0 ]; do sleep 1; n=$((n+1)); done
+say "step outcome $(cat ${p}/late_user/parameters/outcome)"`;
 }
 
 /** The table from which the kernel patches a module's paravirt sites, and which of its patchers reads it. */

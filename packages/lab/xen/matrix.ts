@@ -18,6 +18,7 @@ export interface XenRow {
 export type Mixture =
   | "as booted"
   | "Xen's lock, native unlock"
+  | "Xen's lock without its wait, native unlock"
   | "native lock, native unlock"
   | "Xen's lock, Xen's unlock";
 
@@ -45,13 +46,14 @@ function row(
 }
 
 /**
- * The sites that meet in the end. Switching the slots back after the module's sites were patched changes nothing about these:
- * the module's lock goes on waiting for a wake-up that the core's unlock does not send.
+ * The sites that meet in the end. Switching the slots back after the module's sites were patched changes nothing about these. Xen's
+ * slow path is the core's own code, and its call of `pv_ops.lock.wait` a site as well: boot with native locks made NOPs of it, so
+ * that a late switch to Xen's functions never sleeps, and wakes nobody that slept.
  */
 export function mixtureOf({ to, repair }: LateSwitch): Mixture {
   const healed = repair === "patched-again" || repair === "back-before-load";
-  if (!healed) return "Xen's lock, native unlock";
-  return to === "xen" ? "native lock, native unlock" : "Xen's lock, Xen's unlock";
+  if (to === "xen") return healed ? "native lock, native unlock" : "Xen's lock without its wait, native unlock";
+  return healed ? "Xen's lock, Xen's unlock" : "Xen's lock, native unlock";
 }
 
 /** All rows: the healthy ones first, since the others start from their cores. */

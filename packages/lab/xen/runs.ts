@@ -91,53 +91,75 @@ export async function runGuests(
   done: (index: number, result: BatchResult) => void,
 ): Promise<void> {
   const setup = await setupXen(note);
-  await withLock(
-    join(cacheFolder("locks"), "xen-machine"),
-    async () => {
-      const open: Open[] = [];
-      for (const [index, { kernel, guest }] of wanted.entries()) {
-        const prepared = await prepareGuest(kernel, { ...guest, name: `g${index}` }, note);
-        const folder = runFolder(prepared, settings);
-        const present = existsSync(join(folder, "xen.json")) && !settings.fresh;
-        if (present) done(index, { kind: "run", run: readRun(folder) });
-        else open.push({ index, kernel, guest, prepared, folder, tries: [] });
+  const open: Open[] = [];
+  for (const [index, { kernel, guest }] of wanted.entries()) {
+    const prepared = await prepareGuest(kernel, { ...guest, name: `g${index}` }, note);
+    const folder = runFolder(prepared, settings);
+    const present = existsSync(join(folder, "xen.json")) && !settings.fresh;
+    if (present) done(index, { kind: "run", run: readRun(folder) });
+    else open.push({ index, kernel, guest, prepared, folder, tries: [] });
+  }
+  while (open.length > 0) {
+    const work = mkdtempSync(join(cacheFolder("xen"), "out-"));
+    try {
+      const guests = open.map(({ prepared }) => prepared);
+      const { results, trouble, seconds } = await oneMachine(() => runSession(setup, guests, work, settings, note));
+      note(`session over after ${seconds} s${trouble ? `: ${trouble}` : ""}`);
+      for (const each of [...open]) {
+        const result = results.get(each.prepared.name);
+        if (!result || (result.reason === "never began" && progressed(results))) continue;
+        const ended = await endOf(setup, each, result, trouble, work, settings);
+        if (ended === undefined)
+          note(`${each.guest.name}: ${each.tries.at(-1)?.reason} (try ${each.tries.length} of ${settings.tries})`);
+        if (ended === undefined && each.tries.length < settings.tries) continue;
+        done(each.index, ended ? { kind: "run", run: ended } : { kind: "lost", tries: each.tries });
+        open.splice(open.indexOf(each), 1);
       }
-      while (open.length > 0) {
-        const work = mkdtempSync(join(cacheFolder("xen"), "out-"));
-        try {
-          const { results, trouble, seconds } = await runSession(
-            setup,
-            open.map(({ prepared }) => prepared),
-            work,
-            settings,
-            note,
-          );
-          note(`session over after ${seconds} s${trouble ? `: ${trouble}` : ""}`);
-          for (const each of [...open]) {
-            const result = results.get(each.prepared.name);
-            if (!result || (result.reason === "never began" && progressed(results))) continue;
-            each.tries.push({
-              outcome: result.outcome,
-              reason: trouble && result.outcome === "emulation" ? `${result.reason}; ${trouble}` : result.reason,
-            });
-            if (result.outcome === "emulation") {
-              note(`${each.guest.name}: ${each.tries.at(-1)?.reason} (try ${each.tries.length} of ${settings.tries})`);
-              keepTrouble(work, each);
-              if (each.tries.length < settings.tries) continue;
-              done(each.index, { kind: "lost", tries: each.tries });
-            } else {
-              const run = await keep(setup, each, result, work, settings);
-              done(each.index, { kind: "run", run });
-            }
-            open.splice(open.indexOf(each), 1);
-          }
-        } finally {
-          rmSync(work, { recursive: true, force: true });
-        }
-      }
-    },
-    4 * 3600,
-  );
+    } finally {
+      rmSync(work, { recursive: true, force: true });
+    }
+  }
+}
+
+/** One emulated Xen at a time: each wants a whole core. */
+function oneMachine<T>(work: () => Promise<T>): Promise<T> {
+  return withLock(join(cacheFolder("locks"), "xen-machine"), work, 4 * 3600);
+}
+
+/** Keeps and diagnoses what a guest came to; undefined when that was emulation's doing. Either way it is one try more. */
+async function endOf(
+  setup: XenSetup,
+  each: Open,
+  result: GuestResult,
+  trouble: string | undefined,
+  work: string,
+  settings: SessionSettings,
+): Promise<XenRun | undefined> {
+  const { outcome, reason } = result;
+  if (outcome === "emulation") {
+    each.tries.push({ outcome, reason: trouble ? `${reason}; ${trouble}` : reason });
+    keepTrouble(work, each);
+    return undefined;
+  }
+  each.tries.push({ outcome, reason });
+  const run = await keep(setup, each, result, work, settings);
+  const lost = lostToEmulation(run.facts, run.diagnosed);
+  if (lost === undefined) return run;
+  each.tries.splice(-1, 1, { outcome: "emulation", reason: lost });
+  rmSync(`${each.folder}.lost`, { recursive: true, force: true });
+  renameSync(each.folder, `${each.folder}.lost`);
+  return undefined;
+}
+
+/**
+ * A guest that nothing was done to, still, and whose core tells nothing that could hold it up, lost an interrupt or its share of
+ * the processor. Undefined for every other: where the slots were switched, a core that tells nothing is the product's fault.
+ */
+export function lostToEmulation(facts: Pick<XenFacts, "result" | "late">, diagnosed: Diagnosed): string | undefined {
+  if (facts.result.outcome !== "hung" || facts.late) return undefined;
+  if (diagnosed.trouble === undefined && diagnosed.findings.length > 0) return undefined;
+  const seen = diagnosed.trouble === undefined ? "its core tells no reason" : "no kernel in its memory yet";
+  return `hung, ${facts.result.reason}; ${seen}`;
 }
 
 interface Open extends Wanted {
