@@ -248,7 +248,7 @@ export class HangCauses {
           members: [actor],
           root: edges.length > 0 ? undefined : this.step(actor, "runs with interrupts off"),
         });
-      } else if (since !== undefined && since > 2 * limit) {
+      } else if (since !== undefined && since > 2 * limit && this.hasRunFor(actor, 2 * limit)) {
         const title = `CPU ${cpu} has not let other tasks run for ${since} s, in ${top}`;
         this.add("hang.soft-lockup", title, edges, {
           members: [actor],
@@ -256,6 +256,11 @@ export class HangCauses {
         });
       }
     }
+  }
+
+  /** A CPU that has changed its task since lets others run, whatever became of its watchdog. */
+  private hasRunFor({ details }: Actor, seconds: number): boolean {
+    return details.since !== undefined && details.since >= BigInt(seconds) * 1_000_000_000n;
   }
 
   private isIdle(actor: Actor): boolean {

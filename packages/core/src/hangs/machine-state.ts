@@ -63,6 +63,8 @@ export class MachineState {
 
   /** Seconds since the CPU ran its watchdog (watchdog_touch_ts, kernel/watchdog.c); undefined when it has none. */
   sinceWatchdog(cpu: number): number | undefined {
+    // WATCHDOG_SOFTLOCKUP_ENABLED: switched off, the time stamps stand still.
+    if (((this.u32("watchdog_enabled") ?? 2) & 2) === 0) return undefined;
     const touched = this.u64(this.perCpu.address("watchdog_touch_ts", cpu));
     const now = this.now;
     if (touched === undefined || now === undefined || touched === 0n || touched > NEVER) return undefined;
