@@ -301,7 +301,7 @@ export class HangCauses {
 
   private graceStalls(): void {
     const grace = this.graph.machine.gracePeriod();
-    const stalled = grace?.seconds !== undefined && grace.seconds >= this.stallSeconds();
+    const stalled = grace?.seconds !== undefined && grace.seconds >= this.graph.machine.stallSeconds;
     if (grace === undefined || !stalled || grace.cpus.length + grace.tasks.length === 0) return;
     const readers = [
       ...grace.cpus.flatMap((cpu) => this.graph.actors.onCpu(cpu) ?? []),
@@ -318,10 +318,6 @@ export class HangCauses {
         first.cpu === undefined ? "sleeps inside an RCU reader" : "has not passed through a quiescent state",
       ),
     });
-  }
-
-  private stallSeconds(): number {
-    return 21;
   }
 
   /** Tasks that sleep uninterruptibly for longer than the kernel's own limit, by what they wait for in the end. */

@@ -55,6 +55,12 @@ export class MachineState {
     return told !== undefined && told > 0 && told <= 60 ? told : 10;
   }
 
+  /** rcu_cpu_stall_timeout, in seconds; 21 where it is not told. */
+  get stallSeconds(): number {
+    const told = this.u32("rcu_cpu_stall_timeout");
+    return told !== undefined && told > 0 && told <= 300 ? told : 21;
+  }
+
   /** sysctl_hung_task_timeout_secs; 120 where it is off or not told. */
   get hungTaskSeconds(): number {
     const told = this.u32("sysctl_hung_task_timeout_secs");
