@@ -143,16 +143,13 @@ export class MachineState {
   private graceSeconds(state: VirtualAddress): number | undefined {
     const { structures: s } = this.kernel;
     const jiffies = this.u64(this.kernel.find("jiffies_64") ?? this.kernel.find("jiffies"));
-    const timeout = this.u32("rcu_cpu_stall_timeout");
-    if (jiffies === undefined || timeout === undefined || timeout === 0 || !s.has("struct rcu_state", "gp_start"))
-      return undefined;
+    const now = this.now;
+    if (jiffies === undefined || now === undefined || !s.has("struct rcu_state", "gp_start")) return undefined;
     const started = s.unsigned(state, "struct rcu_state", "gp_start");
-    const stall = s.has("struct rcu_state", "jiffies_stall")
-      ? s.unsigned(state, "struct rcu_state", "jiffies_stall")
-      : 0n;
-    // The first look is `timeout` seconds after the start, which tells how many jiffies a second has.
-    const perSecond = Number(stall - started) / timeout;
-    const hz = [100, 250, 300, 1000].find((each) => Math.abs(perSecond - each) < each / 5) ?? 250;
+    // Jiffies begin five minutes below 2^32 (INITIAL_JIFFIES): the clock tells how many a second has.
+    const off = (hz: number): number =>
+      Math.abs((Number(jiffies) - (2 ** 32 - 300 * hz)) / hz - Number(now / 1_000_000n) / 1000);
+    const hz = [100, 250, 300, 1000].reduce((best, each) => (off(each) < off(best) ? each : best));
     const passed = Number(jiffies - started) / hz;
     return passed >= 0 && passed < 1e9 ? passed : undefined;
   }
