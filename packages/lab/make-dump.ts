@@ -34,7 +34,7 @@ export interface Dump {
 
 const ATTEMPTS = 4;
 const BOOT_TIMEOUT_SECONDS = 240;
-const CRASH_TIMEOUT_SECONDS = 300;
+const CRASH_TIMEOUT_SECONDS = 900;
 const SNAPSHOT_PAUSE_MILLISECONDS = 500;
 
 /** The path of a dump's file of one format (its first, when there are snapshots). @throws LabError if it has none */

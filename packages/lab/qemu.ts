@@ -111,8 +111,10 @@ export class Guest {
         throw new GuestDiedError(`the guest was not ready after ${timeoutSeconds} s: ${lastWords(text)}`);
       }
       if (text.length !== heard.length) heard = { length: text.length, at: Date.now() };
-      if (Date.now() - heard.at > SILENCE_SECONDS * 1000) {
-        throw new GuestDiedError(`the guest said nothing for ${SILENCE_SECONDS} s: ${lastWords(text)}`);
+      // A crash kernel boots a second time, and copies memory without a word.
+      const silence = this.machine.disk === undefined ? SILENCE_SECONDS : SILENCE_SECONDS * 4;
+      if (Date.now() - heard.at > silence * 1000) {
+        throw new GuestDiedError(`the guest said nothing for ${silence} s: ${lastWords(text)}`);
       }
       await sleep(250);
     }
