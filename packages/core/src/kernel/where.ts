@@ -40,7 +40,9 @@ export function resolvePlace(kernel: Kernel, where: string): ResolvedPlace {
   const chosen = found.find((symbol) => symbol.type >= "A" && symbol.type <= "Z") ?? found[0];
   const offset = plus === undefined ? 0n : BigInt(plus);
   if (chosen.address + offset >= 1n << 64n)
-    throw new MissingError(`"${where}": ${formatAddress(chosen.address)} and ${plus} reach past the end of the address space`);
+    throw new MissingError(
+      `"${where}": ${formatAddress(chosen.address)} and ${plus} reach past the end of the address space`,
+    );
   return {
     address: addressAdd(chosen.address, offset),
     others: found.filter((symbol) => symbol !== chosen),
