@@ -31,7 +31,7 @@ export function scanPhysical(
   const buffer = new Uint8Array(BLOCK + pattern.length - 1);
   const anchor = rarestByte(pattern);
   const pages = new PageCache(dump.physical);
-  for (const range of dump.physical.ranges) {
+  for (const range of dump.physical.held ?? dump.physical.ranges) {
     const end = range.start + range.length;
     for (let at = maxBig(range.start, from); at < end && hits.length < limit; ) {
       const left = end - at;

@@ -16,6 +16,10 @@ class TellingMemory implements PhysicalMemory {
     return this.inner.ranges;
   }
 
+  get held() {
+    return this.inner.held;
+  }
+
   page(pfn: number): Uint8Array | undefined {
     try {
       return this.inner.page(pfn);

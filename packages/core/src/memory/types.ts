@@ -18,6 +18,8 @@ export interface PhysicalRange {
 export interface PhysicalMemory {
   /** Ranges that the dump says it has, ascending, merged. Pages inside may still be absent (kdump's second bitmap). */
   readonly ranges: readonly PhysicalRange[];
+  /** Where bytes really are, for readers of all memory: without what a filter left out. Where it is not known, `ranges`. */
+  readonly held?: readonly PhysicalRange[];
   /**
    * One page by page frame number. Lent: do not write, do not keep.
    * @returns undefined when the dump does not hold this page (filtered, never saved, outside memory)

@@ -120,6 +120,7 @@ class KdumpMemory implements PhysicalMemory {
   private readonly descriptor = new DataView(new ArrayBuffer(DESCRIPTOR_SIZE));
   private readonly descriptorBytes = new Uint8Array(this.descriptor.buffer);
   private madeRanges: readonly PhysicalRange[] | undefined;
+  private madeHeld: readonly PhysicalRange[] | undefined;
   /** The file is known to end early, so that pages past its end are absent, not broken. */
   private readonly cut: boolean;
 
@@ -153,6 +154,11 @@ class KdumpMemory implements PhysicalMemory {
   get ranges(): readonly PhysicalRange[] {
     this.madeRanges ??= rangesOf(this.existing.runs());
     return this.madeRanges;
+  }
+
+  get held(): readonly PhysicalRange[] {
+    this.madeHeld ??= rangesOf(this.dumped.runs());
+    return this.madeHeld;
   }
 
   page(pfn: number): Uint8Array | undefined {

@@ -39,7 +39,7 @@ export function searchPageTables(memory: PhysicalMemory): PageTableRoot[] {
   };
   const links: Link[] = [];
   const fours: Link[] = [];
-  lastEntries(pages, memory.ranges, (link) => {
+  lastEntries(pages, memory.held ?? memory.ranges, (link) => {
     if (links.length < CANDIDATES * 16) links.push(link);
     if (fours.length < CANDIDATES && mapsImage(link.to)) fours.push(link);
   });
@@ -67,8 +67,18 @@ function copy(pages: PageCache, physical: number, into: Uint8Array): boolean {
 function lastEntries(pages: PageCache, ranges: PhysicalMemory["ranges"], found: (link: Link) => void): void {
   const bytes = new Uint8Array(BLOCK);
   const view = new DataView(bytes.buffer);
-  const held = (address: number) =>
-    ranges.some(({ start, length }) => address >= Number(start) && address + PAGE_SIZE <= Number(start + length));
+  const starts = Float64Array.from(ranges, ({ start }) => Number(start));
+  const ends = Float64Array.from(ranges, ({ start, length }) => Number(start + length));
+  const held = (address: number) => {
+    let low = 0;
+    let high = starts.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (starts[middle] <= address) low = middle + 1;
+      else high = middle;
+    }
+    return low > 0 && address + PAGE_SIZE <= ends[low - 1];
+  };
   for (const range of ranges) {
     const end = Number(range.start + range.length);
     for (let at = Math.ceil(Number(range.start) / PAGE_SIZE) * PAGE_SIZE; at + PAGE_SIZE <= end; at += BLOCK) {
