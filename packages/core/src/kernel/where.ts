@@ -1,5 +1,5 @@
 // WHERE as users write it: an address, a symbol, symbol+0x10, module:symbol.
-import { addressAdd, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import { addressAdd, formatAddress, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { MissingError } from "../bytes/errors.ts";
 import { nameAddress } from "../symbols/place.ts";
 import type { KernelSymbol } from "../symbols/types.ts";
