@@ -8,8 +8,9 @@ import { openModuleImage } from "../core/src/image/module-image.ts";
 import type { ModuleImage } from "../core/src/image/types.ts";
 import type { Kernel } from "../core/src/kernel/kernel.ts";
 import { openKernel } from "../core/src/kernel/open.ts";
+import { changedDump } from "../core/src/memory/changed-dump.ts";
 import { openDump } from "../core/src/memory/open.ts";
-import { type Dump, PAGE_SIZE, type PhysicalMemory } from "../core/src/memory/types.ts";
+import { PAGE_SIZE, type PhysicalMemory } from "../core/src/memory/types.ts";
 import { prepareCodecs } from "../node/src/codecs.ts";
 import { FileSource } from "../node/src/file-source.ts";
 
@@ -99,6 +100,5 @@ export function auditDamaged(opened: OpenedDump, damage: readonly Damage[]): Dum
       physical.set(Number(at.physical), bytes[i]);
     }
   }
-  const damaged: Dump = { ...dump, physical };
-  return auditDump(openKernel(damaged), opened.images);
+  return auditDump(openKernel(changedDump(dump, { physical })), opened.images);
 }

@@ -3,6 +3,7 @@
 import { addressAdd, type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
 import { readNotes } from "../bytes/elf.ts";
 import { MissingError, PalimpsestError } from "../bytes/errors.ts";
+import { changedDump } from "../memory/changed-dump.ts";
 import type { Dump, VirtualMemory } from "../memory/types.ts";
 import { combineSymbols } from "../symbols/combine.ts";
 import type { SymbolTable, TypeTable } from "../symbols/types.ts";
@@ -71,7 +72,7 @@ export function openKernel(dump: Dump, options: OpenKernelOptions = {}): Kernel 
   if (contradiction !== undefined) tellUnseen(contradiction);
   let combined: SymbolTable | undefined;
   return {
-    dump: withCpus(dump, cpus),
+    dump: changedDump(dump, { cpus }),
     memory,
     vmcoreinfo,
     addressSpace: space.evidence,
@@ -143,11 +144,6 @@ function ownVmcoreinfo(
     if (contradictionOf(own, symbols, memory, release) === undefined) return own;
   }
   return undefined;
-}
-
-/** The dump with other CPU notes. Its own may be getters, so nothing is copied. */
-function withCpus(dump: Dump, cpus: Dump["cpus"]): Dump {
-  return Object.create(dump, { cpus: { value: cpus, enumerable: true } });
 }
 
 function readText(memory: VirtualMemory, address: VirtualAddress, max: number): string | undefined {
