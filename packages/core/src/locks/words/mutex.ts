@@ -5,6 +5,7 @@ import { addressAdd, type VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { getU64 } from "../../kernel/layouts/little-endian.ts";
 import { hexBytes } from "../../x86/encode.ts";
+import { provedCounted, provedListAt, toldBy } from "./proved-layout.ts";
 import { decodeRtMutex } from "./rt-mutex.ts";
 import type { LockState, LockWord, TaskFact } from "./types.ts";
 import { nameTask, readWaiters, taskFact } from "./waiters.ts";
@@ -16,8 +17,6 @@ const FLAGS: readonly (readonly [number, string])[] = [
   [2, "handoff"],
   [4, "pickup"],
 ];
-/** Without a layout: {atomic_t count; spinlock_t wait_lock; struct list_head wait_list; owner}, 2.6.30 to 4.9. */
-const DEFAULT_LIST = 8;
 
 /** The names of the flags that are set. */
 export function flagNames(value: number, flags: readonly (readonly [number, string])[]): string {
@@ -35,11 +34,13 @@ export function decodeMutex(kernel: Kernel, lock: VirtualAddress): LockWord {
     return { ...decodeRtMutex(kernel, addressAdd(lock, s.offset(TYPE, "rtmutex"))), type: "mutex (rt_mutex)" };
   const size = kernel.types.sizeOf(TYPE) ?? 32;
   const bytes = hexBytes(kernel.memory.read(lock, Math.min(size, 64)));
-  const { waiters, problem } = readWaiters(kernel, lock, TYPE, "struct mutex_waiter", DEFAULT_LIST);
+  const list = toldBy(kernel, TYPE) ? 0 : provedListAt(kernel, TYPE, lock);
+  const { waiters, problem } = readWaiters(kernel, lock, TYPE, "struct mutex_waiter", list);
   const problems = problem === undefined ? [] : [problem];
-  const counted = s.has(TYPE, "count") || !s.has(TYPE, "owner");
-  if (counted) return counterMutex(kernel, lock, bytes, waiters, problems);
-  const word = s.unsigned(lock, TYPE, "owner");
+  const told = s.has(TYPE, "count") || s.has(TYPE, "owner");
+  const counted = told ? s.has(TYPE, "count") : provedCounted(kernel, lock);
+  if (counted) return counterMutex(kernel, lock, bytes, waiters, problems, list);
+  const word = told ? s.unsigned(lock, TYPE, "owner") : kernel.memory.u64(lock);
   const flags = Number(word & 7n);
   const owner = word & ~7n;
   const fact = owner === 0n ? undefined : taskFact(kernel, owner);
@@ -78,10 +79,11 @@ function counterMutex(
   bytes: string,
   waiters: LockWord["waiters"] & object,
   problems: string[],
+  provedList: number,
 ): LockWord {
   const s = kernel.structures;
   const count = kernel.memory.u32(addressAdd(lock, s.find(TYPE, "count")?.offset ?? 0)) | 0;
-  const list = s.find(TYPE, "wait_list")?.offset ?? DEFAULT_LIST;
+  const list = s.find(TYPE, "wait_list")?.offset ?? provedList;
   const ownerAt = s.find(TYPE, "owner")?.offset ?? list + 16;
   const pointer = kernel.memory.tryRead(addressAdd(lock, ownerAt), 8);
   let owner: TaskFact | undefined;

@@ -4,6 +4,7 @@ import { addressAdd, type VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { hexBytes } from "../../x86/encode.ts";
 import { flagNames } from "./mutex.ts";
+import { provedListAt, provedModernRwsem, toldBy } from "./proved-layout.ts";
 import { decodeRtMutex } from "./rt-mutex.ts";
 import type { LockState, LockWord, TaskFact, WaiterFact } from "./types.ts";
 import { nameTask, readWaiters, taskFact } from "./waiters.ts";
@@ -18,8 +19,8 @@ const FLAGS: readonly (readonly [number, string])[] = [
 const READER_SHIFT = 8n;
 /** RWSEM_ACTIVE_MASK and RWSEM_WAITING_BIAS on 64 bits, up to 5.2 */
 const ACTIVE_MASK = 0xffffffffn;
-/** {long count; spinlock_t wait_lock; struct list_head wait_list}, up to 3.15 */
-const DEFAULT_LIST = 16;
+/** {atomic_long_t count; atomic_long_t owner; …}, 5.3 and newer */
+const OWNER_AT = 8;
 /** READER_BIAS and WRITER_BIAS of struct rwbase_rt (kernel/locking/rwbase_rt.c, 5.15 and newer, and RT patches before) */
 const RT_READER_BIAS = 0x80000000;
 const RT_WRITER_BIAS = 0x40000000;
@@ -35,14 +36,17 @@ export function decodeRwsem(kernel: Kernel, lock: VirtualAddress): LockWord {
   const bytes = hexBytes(kernel.memory.read(lock, Math.min(size, 64)));
   const typeAt = s.find("struct rwsem_waiter", "type")?.offset ?? s.find("struct rwsem_waiter", "flags")?.offset ?? 24;
   // enum rwsem_waiter_type: RWSEM_WAITING_FOR_WRITE 0, _READ 1; before 3.10 flags: READ 1, WRITE 2.
-  const list = readWaiters(kernel, lock, TYPE, "struct rwsem_waiter", DEFAULT_LIST, (waiter) =>
+  const told = toldBy(kernel, TYPE);
+  const listAt = told ? 0 : provedListAt(kernel, TYPE, lock);
+  const list = readWaiters(kernel, lock, TYPE, "struct rwsem_waiter", listAt, (waiter) =>
     kernel.memory.u32(addressAdd(waiter, typeAt)) === 1 ? "reader" : "writer",
   );
   const problems = list.problem === undefined ? [] : [list.problem];
   const count = kernel.memory.u64(addressAdd(lock, s.find(TYPE, "count")?.offset ?? 0));
   const owner = s.find(TYPE, "owner");
-  const modern = owner !== undefined && /atomic/.test(owner.typeName);
-  const word = owner === undefined ? undefined : kernel.memory.u64(addressAdd(lock, owner.offset));
+  const modern = told ? owner !== undefined && /atomic/.test(owner.typeName) : provedModernRwsem(kernel, lock, listAt);
+  const ownerAt = owner?.offset ?? (modern ? OWNER_AT : undefined);
+  const word = ownerAt === undefined ? undefined : kernel.memory.u64(addressAdd(lock, ownerAt));
   return modern && word !== undefined
     ? modernRwsem(kernel, bytes, count, word, list.waiters, problems)
     : biasedRwsem(kernel, bytes, BigInt.asIntN(64, count), word, list.waiters, problems);

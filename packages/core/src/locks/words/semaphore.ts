@@ -2,13 +2,11 @@
 import { addressAdd, type VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { hexBytes } from "../../x86/encode.ts";
+import { provedCountAt, provedListAt, toldBy } from "./proved-layout.ts";
 import type { LockState, LockWord } from "./types.ts";
 import { nameTask, readWaiters, taskFact } from "./waiters.ts";
 
 const TYPE = "struct semaphore";
-/** {spinlock lock; unsigned int count; struct list_head wait_list} */
-const DEFAULT_COUNT = 4;
-const DEFAULT_LIST = 8;
 
 /**
  * The struct semaphore at `lock`.
@@ -18,8 +16,10 @@ export function decodeSemaphore(kernel: Kernel, lock: VirtualAddress): LockWord 
   const s = kernel.structures;
   const size = kernel.types.sizeOf(TYPE) ?? 24;
   const bytes = hexBytes(kernel.memory.read(lock, Math.min(size, 64)));
-  const count = kernel.memory.u32(addressAdd(lock, s.find(TYPE, "count")?.offset ?? DEFAULT_COUNT)) | 0;
-  const { waiters, problem } = readWaiters(kernel, lock, TYPE, "struct semaphore_waiter", DEFAULT_LIST);
+  const list = toldBy(kernel, TYPE) ? 0 : provedListAt(kernel, TYPE, lock);
+  const countAt = s.find(TYPE, "count")?.offset ?? provedCountAt(kernel, list);
+  const count = kernel.memory.u32(addressAdd(lock, countAt)) | 0;
+  const { waiters, problem } = readWaiters(kernel, lock, TYPE, "struct semaphore_waiter", list);
   const problems = problem === undefined ? [] : [problem];
   // CONFIG_DETECT_HUNG_TASK_BLOCKER (6.16) remembers who took it last.
   const holder = s.find(TYPE, "last_holder");

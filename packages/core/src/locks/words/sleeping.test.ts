@@ -147,24 +147,29 @@ test("rw_semaphore since 5.3: a reader and a writer wait", () => {
   expect(word.fields.flags).toBe("writer locked, waiters");
 });
 
+/** What only kernels with CONFIG_SMP have. */
+const SMP = { __per_cpu_offset: 0xffffffff82fff000n };
+
 test.each<[bigint, string]>([
   [0n, "free"],
   [2n, "held by 2 readers"],
   [0xffffffff00000001n, "held for writing"],
 ])("rw_semaphore up to 5.2, count %x: %s", (count, meaning) => {
   const list = LOCK + 16n;
-  const kernel = fakeKernel([...TASKS, [LOCK, `${quad(count)} ${quad(0n)} ${quad(list)} ${quad(list)} ${quad(0n)}`]]);
+  const kernel = fakeKernel(
+    [...TASKS, [LOCK, `${quad(count)} ${quad(0n)} ${quad(list)} ${quad(list)} ${quad(0n)}`]],
+    SMP,
+  );
   expect(decodeRwsem(kernel, at(LOCK)).meaning).toBe(meaning);
 });
 
 test("semaphore: free, all taken, waited for, waited for although free", () => {
   const list = LOCK + 8n;
   const kernelOf = (count: bigint, next: bigint): Kernel =>
-    fakeKernel([
-      ...TASKS,
-      [LOCK, `${quad(count << 32n)} ${quad(next)} ${quad(next)}`],
-      [W1, waiter(list, list, OTHER)],
-    ]);
+    fakeKernel(
+      [...TASKS, [LOCK, `${quad(count << 32n)} ${quad(next)} ${quad(next)}`], [W1, waiter(list, list, OTHER)]],
+      SMP,
+    );
   expect(brief(decodeSemaphore(kernelOf(2n, list), at(LOCK)))).toEqual(["free", "2 left", []]);
   expect(brief(decodeSemaphore(kernelOf(0n, list), at(LOCK)))).toEqual(["held", "all taken", []]);
   expect(brief(decodeSemaphore(kernelOf(0n, W1), at(LOCK)))).toEqual(["contended", "all taken, 1 wait", []]);
