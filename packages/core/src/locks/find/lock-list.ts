@@ -33,7 +33,10 @@ export function allKnown(state: LockState): KnownLock[] {
 }
 
 /** On PREEMPT_RT an rw_semaphore has an rt_mutex inside, for which tasks wait: the same lock, not another. */
-function withoutInner({ kernel: { structures: s } }: LockState, locks: readonly KnownLock[]): KnownLock[] {
+export function withoutInner(
+  { kernel: { structures: s } }: Pick<LockState, "kernel">,
+  locks: readonly KnownLock[],
+): KnownLock[] {
   const inner = s.find("struct rw_semaphore", "rwbase.rtmutex") ?? s.find("struct rw_semaphore", "rtmutex");
   if (inner === undefined) return [...locks];
   const outer = new Set(locks.flatMap((lock) => (lock.kind === "rwsem" ? [lock.address + BigInt(inner.offset)] : [])));

@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { decodeQspinlock, encodeTail } from "./qspinlock.ts";
 import { decodeRwlock, type RwlockKind } from "./rwlock.ts";
-import { decodeTicket, isOutstanding } from "./ticket.ts";
+import { decodeTicket, isOutstanding, lostTickets } from "./ticket.ts";
 import type { LockState } from "./types.ts";
 import { decodeXenByte } from "./xen-byte.ts";
 
@@ -118,4 +118,29 @@ test.each<[string, RwlockKind, LockState, string]>([
 ])("rwlock %s (%s)", (text, kind, state, meaning) => {
   const word = decodeRwlock(bytesOf(text), kind, 4);
   expect([word.state, word.meaning]).toEqual([state, meaning]);
+});
+
+test.each([
+  ["00 04", 3, 0, 0],
+  ["00 04", 2, 0, 1],
+  ["00 04", 0, 0, 3],
+  ["00 04", 0, 2, 1],
+  ["00 01", 0, 0, 0],
+  ["07 07", 0, 0, 0],
+  ["00 04", 0, Number.POSITIVE_INFINITY, 0],
+])(
+  "of the tickets of %s, with %i CPUs that wait and %d of which it is not known, %i are lost",
+  (text, waiting, open, lost) => {
+    const word = decodeTicket(bytesOf(text), { half: 1, step: 1 }, 4);
+    expect(lostTickets(word, waiting, open)).toBe(lost);
+  },
+);
+
+test("TICKET_SLOWPATH_FLAG of paravirt tickets says nothing about free or held, in the head or in the tail", () => {
+  for (const text of ["02 03", "03 02", "02 02"])
+    expect(decodeTicket(bytesOf(text), { half: 1, step: 2 }, 4)).toMatchObject({ state: "free", outstanding: 0 });
+  expect(decodeTicket(bytesOf("02 05"), { half: 1, step: 2 }, 4)).toMatchObject({
+    state: "held",
+    fields: { slowpath: 1 },
+  });
 });

@@ -207,3 +207,49 @@ test("proveLock: the fewest CPUs that show it; code that never returns even alon
     "not-proven",
   );
 });
+
+test("proveLock: the bound on states is for all runs together", () => {
+  const scenario: Scenario = {
+    memory: lockMemory(),
+    pairs: [{ lock: call("ticket_lock"), unlock: call("ticket_unlock") }],
+    cpus: 2,
+    rounds: 2,
+    lock: { address: LOCK_ADDRESS, length: 2, initial: new Uint8Array(2), free: "halves-equal" },
+  };
+  const { runs, states } = proveLock(scenario);
+  // Enough for the larger of the two runs, not for both.
+  const larger = Math.max(...runs.map((each) => each.states));
+  const short = proveLock(scenario, { bounds: { states: larger + 1 } });
+  expect(short.proof).toMatchObject({ verdict: "not-proven", bound: { name: "states" } });
+  expect(short.states).toBeLessThanOrEqual(states);
+});
+
+test("a run ends in its time although one state takes a million instructions", () => {
+  // mov $-1,%rcx; dec %rcx; jne: a loop that counts for ages and touches nothing
+  const code = Uint8Array.from([0x48, 0xc7, 0xc1, 0xff, 0xff, 0xff, 0xff, 0x48, 0xff, 0xc9, 0x75, 0xfb, 0xc3]);
+  const start = 0xffffffff81000000n;
+  const memory = {
+    read: (address: bigint, length: number): Uint8Array => {
+      const out = new Uint8Array(length).fill(0xcc);
+      for (let i = 0; i < length; i++) {
+        const at = Number(address - start) + i;
+        if (at >= 0 && at < code.length) out[i] = code[at];
+      }
+      return out;
+    },
+  };
+  const entry: Entry = { address: start, registers: {} };
+  const begun = performance.now();
+  const proof = prove(
+    lockSystem({
+      memory,
+      pairs: [{ lock: entry, unlock: entry }],
+      cpus: 2,
+      rounds: 2,
+      lock: { address: LOCK_ADDRESS, length: 2, initial: new Uint8Array(2) },
+    }),
+    { bounds: { seconds: 0.2, localInstructions: 1_000_000_000 } },
+  );
+  expect(proof).toMatchObject({ verdict: "not-proven", bound: { name: "seconds" } });
+  expect(performance.now() - begun).toBeLessThan(60_000);
+});
