@@ -53,8 +53,6 @@ export function provePairs(kernel: Kernel, audit: DumpAudit, choice: ProveChoice
   const presets = audit.state.uniproc ? lockPrefixes(audit) : [];
   // Code without its LOCK prefixes is right on the one CPU that this machine has.
   const cpus = audit.state.uniproc && presets.length === 0 ? 1 : CPUS;
-  if (cpus === 1)
-    notes.push("lock pairs are proved for one CPU: LOCK prefixes were removed, and no image tells where they were");
   for (const pair of sitePairs(kernel, sites)) {
     if (choice === "mixed" && !pair.mixed) continue;
     try {
@@ -66,6 +64,8 @@ export function provePairs(kernel: Kernel, audit: DumpAudit, choice: ProveChoice
       notes.push(`${pair.lock.name} with ${pair.unlock.name} could not be run: ${error.message}`);
     }
   }
+  if (cpus === 1 && proofs.length > 0)
+    notes.push("lock pairs are proved for one CPU: LOCK prefixes were removed, and no image tells where they were");
   return { proofs, findings, notes };
 }
 
