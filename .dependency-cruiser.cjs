@@ -23,7 +23,8 @@ const packages = {
   core: [],
   node: ["core"],
   records: ["core", "node"],
-  cli: ["core", "node", "records"],
+  // The demo writes the specimens that ship.
+  cli: ["core", "node", "records", "specimen"],
   specimen: [],
   lab: ["core", "node"],
 };

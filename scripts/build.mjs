@@ -1,5 +1,7 @@
 // Bundles each entry of the project into one file under dist/: one file starts faster than two hundred, and a
-// reader of a stack trace still sees the sources through the source map. Packages stay outside the bundle.
+// reader of a stack trace still sees the sources through the source map. What the command and the library need to read
+// dumps is in the bundle, WebAssembly too, so that the published package installs without a compiler; what only the
+// records need stays outside, as the packages that it is.
 //
 //   node scripts/build.mjs            all targets
 //   node scripts/build.mjs cli lab    only these
@@ -7,26 +9,56 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { embedWasm } from "./embed.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** Target name → the files of dist/ and their sources. */
 const targets = {
-  cli: { cli: "packages/cli/src/main.ts" },
-  // The two halves share their code, so that an error of one is an instance of the other's class.
-  library: { index: "packages/core/src/index.ts", node: "packages/node/src/index.ts" },
-  specimen: { specimen: "packages/specimen/index.ts" },
-  lab: { lab: "packages/lab/main.ts" },
+  cli: { entryPoints: { cli: "packages/cli/src/main.ts" } },
+  // The two halves share their code, so that an error of one is an instance of the other's class; both halves' shared code
+  // must run in a browser worker.
+  library: {
+    entryPoints: { index: "packages/core/src/index.ts", node: "packages/node/src/index.ts" },
+    platform: "neutral",
+    mainFields: ["browser", "module", "main"],
+    conditions: ["browser", "import", "default"],
+    banner: {},
+  },
+  // The whole command in one file, for a machine without npm: node palimpsest.mjs diagnose vmcore
+  single: {
+    entryPoints: { palimpsest: "packages/cli/src/main.ts" },
+    splitting: false,
+    outExtension: { ".js": ".mjs" },
+  },
+  specimen: { entryPoints: { specimen: "packages/specimen/index.ts" } },
+  lab: { entryPoints: { lab: "packages/lab/main.ts" } },
 };
 
+/** Packages of the records' server, which load files of their own. */
+const records = [
+  "@electric-sql/*",
+  "@fastify/*",
+  "fastify",
+  "kysely",
+  "kysely/*",
+  "light-my-request",
+  "nodemailer",
+  "pg",
+];
+const outside = ["node:*", ...records, "postal-mime", "prom-client"];
+
+/** Packages of CommonJS call require(), which a bundle of ES modules does not have by itself. */
+const requireBanner = `import { createRequire as palimpsestRequire } from "node:module";
+const require = palimpsestRequire(import.meta.url);`;
+
 /** Bundles one target. @throws esbuild's BuildFailure, whose errors esbuild has already printed. */
-async function buildTarget(name, entryPoints) {
+async function buildTarget(name, options) {
   const dist = join(root, "dist");
   const shared = existsSync(dist) ? readdirSync(dist).filter((file) => file.startsWith(`${name}-`)) : [];
   for (const file of shared) rmSync(join(dist, file));
   await build({
     absWorkingDir: root,
-    entryPoints,
     outdir: "dist",
     bundle: true,
     splitting: true,
@@ -34,9 +66,12 @@ async function buildTarget(name, entryPoints) {
     format: "esm",
     platform: "node",
     target: "node20",
-    packages: "external",
+    external: outside,
+    plugins: [embedWasm],
+    banner: { js: requireBanner },
     sourcemap: true,
     logLevel: "warning",
+    ...options,
   });
 }
 
@@ -49,7 +84,7 @@ for (const name of wanted) {
     failed = true;
     continue;
   }
-  const missing = Object.values(target).find((source) => !existsSync(join(root, source)));
+  const missing = Object.values(target.entryPoints).find((source) => !existsSync(join(root, source)));
   if (missing !== undefined) {
     console.error(`build: ${missing} is missing, so target ${name} was not made`);
     failed = true;

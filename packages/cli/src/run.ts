@@ -4,7 +4,9 @@ import { Command, CommanderError, Option } from "commander";
 import { UsageError } from "../../core/src/analysis/refusals.ts";
 import { VERSION } from "../../core/src/analysis/version.ts";
 import { registerBootOrder } from "./commands/boot-order.ts";
+import { registerCompletion } from "./commands/completion.ts";
 import { registerCpus } from "./commands/cpus.ts";
+import { registerDemo } from "./commands/demo.ts";
 import { registerDiagnose } from "./commands/diagnose.ts";
 import { registerExplain } from "./commands/explain.ts";
 import { registerInfo } from "./commands/info.ts";
@@ -81,6 +83,8 @@ export async function run(args: readonly string[]): Promise<void> {
     })
     .exitOverride();
   for (const register of COMMANDS) register(program);
+  registerDemo(program, run);
+  registerCompletion(program, HELP);
   try {
     const [first, topic] = args;
     if (first === "help" && topic !== undefined && !program.commands.some((each) => each.name() === topic))

@@ -4,6 +4,7 @@
 import createLZMA from "node-liblzma/wasm/liblzma.js";
 import { FormatError, MissingError, TruncatedError, UnsupportedError } from "../errors.ts";
 import { BufferSource, type ByteSource } from "../source.ts";
+import { liblzmaWasm } from "./liblzma-wasm.ts";
 import { type DecompressOptions, OutputBuffer } from "./output.ts";
 
 /** The part of Emscripten's module object that is used; 64-bit arguments are split into low and high halves. */
@@ -38,16 +39,16 @@ const MEMORY_LIMIT = 200 * 1024 * 1024;
 /** A heap that once held a large dictionary is not kept: WebAssembly memory never shrinks. */
 const KEEP_HEAP = 16 * 1024 * 1024;
 
-let provide: (() => Uint8Array) | undefined;
+let provide: (() => Uint8Array) | undefined = liblzmaWasm;
 let compiled: WebAssembly.Module | undefined;
 let kept: Decoder | undefined;
 
 /**
- * Says where the bytes of the package's file "node-liblzma/wasm/liblzma.wasm" come from: a file in Node, fetched
- * bytes in a browser. Called at most once, and only when something packed with xz is opened.
+ * Says where the bytes of the package's file "node-liblzma/wasm/liblzma.wasm" come from, for a host that runs from sources;
+ * a bundle has them in it. Called at most once, and only when something packed with xz is opened.
  */
 export function setXzWasm(source: () => Uint8Array): void {
-  provide = source;
+  provide ??= source;
 }
 
 /** The decoder kept from the last stream, or a new one. It is the caller's alone until put back into `kept`. */
