@@ -34,13 +34,18 @@ function stateOf(path) {
       if (!ts.isIdentifier(name)) continue;
       if (!constant) found.set(name.text, "a variable of the module");
       else if (initializer !== undefined && isCollection(initializer)) collections.add(name.text);
-      if (initializer !== undefined && ts.isNewExpression(initializer) && /^Weak/.test(initializer.expression.getText()))
+      if (
+        initializer !== undefined &&
+        ts.isNewExpression(initializer) &&
+        /^Weak/.test(initializer.expression.getText())
+      )
         found.set(name.text, "a cache of the module");
     }
   }
   const visit = (node, inFunction) => {
     const writes = inFunction ? writtenBy(node) : undefined;
-    if (writes !== undefined && collections.has(writes)) found.set(writes, "a collection of the module that is written to");
+    if (writes !== undefined && collections.has(writes))
+      found.set(writes, "a collection of the module that is written to");
     ts.forEachChild(node, (child) => visit(child, inFunction || ts.isFunctionLike(node)));
   };
   visit(source, false);

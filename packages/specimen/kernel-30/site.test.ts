@@ -1,8 +1,7 @@
 // `site` on the unlock site of the bug prints what the report shows: dump rows, the object file's instructions with offset
 // and relocation, the sum of each call, the symbol with its type letter.
 import { expect, test } from "vitest";
-import { openModule } from "../../core/src/audit/audit.ts";
-import { auditObject } from "../../core/src/audit/object-audit.ts";
+import { Auditor } from "../../core/src/audit/auditor.ts";
 import { dumpFacts, kernelFacts } from "../../core/src/audit/result.ts";
 import { siteView } from "../../core/src/audit/site-view.ts";
 import { virtualAddress } from "../../core/src/bytes/brand.ts";
@@ -13,16 +12,13 @@ import { openDump } from "../../core/src/memory/open.ts";
 import { PLAIN } from "../../core/src/report/paint.ts";
 import { siteText } from "../../core/src/report/site-text.ts";
 import type { SiteResult } from "../../core/src/results/results.ts";
-import { readPatchState } from "../../core/src/sites/base/patch-state.ts";
-import { replayObject } from "../../core/src/sites/replay.ts";
 import { makeBugSpecimen } from "./specimen.ts";
 
 const specimen = makeBugSpecimen({ alone: true });
 const kernel = openKernel(openDump(new BufferSource("dump", specimen.dump)));
 const image = openModuleImage(new BufferSource("/lib/floppy.ko", specimen.modules.get("floppy.ko")!));
 const module = kernel.modules.find((each) => each.name === "floppy")!;
-const built = openModule(kernel, module, { core: undefined, module: () => image });
-const object = auditObject(kernel, replayObject(kernel, built, readPatchState(kernel, [])));
+const object = new Auditor(kernel, { core: undefined, module: () => image }).auditOne(module).object!;
 
 const FOUND = [
   "  ffffffffa0020e16: e8 25 83 fe e0            call 0xffffffff81009140",

@@ -1,11 +1,13 @@
 // `prove --assume slot=function`: what the kernel's own patching would have written into the slot's sites, had the slot held
 // that function. The audit's replay is run over a kernel whose slot says so, and the sites of that slot are taken from it.
+
 import { auditDump } from "../audit/audit.ts";
 import { SiteIndex } from "../audit/site-index.ts";
 import { fromKernelOffset, type KernelOffset, type VirtualAddress } from "../bytes/brand.ts";
 import type { CpuFeatures } from "../kernel/cpu-features.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { resolvePlace } from "../kernel/where.ts";
+import { kernelWith } from "../kernel/with.ts";
 import { Implementations } from "../locks/code/implementation.ts";
 import { readLockSlots } from "../locks/code/slots.ts";
 import type { AuditedObject } from "../locks/types.ts";
@@ -151,9 +153,7 @@ export async function assume(parts: Parts, texts: readonly string[]): Promise<As
   const assumptions = texts.map((text) => parse(kernel, text));
   const presets: Preset[] = assumptions.map(({ preset }) => preset);
   const slots = new Set(assumptions.flatMap((each) => each.slots));
-  const changed = Object.create(patchedKernel(kernel, presets), {
-    features: { value: featuresWith(kernel, assumptions) },
-  }) as Kernel;
+  const changed = kernelWith(patchedKernel(kernel, presets), { features: featuresWith(kernel, assumptions) });
   const audit = auditDump(changed, await parts.images(), { force: options.force });
   let sites = 0;
   const reached = new Set<bigint>();

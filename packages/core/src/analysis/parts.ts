@@ -1,6 +1,7 @@
 // What the results of one dump share: its kernel, the images, the audit. Each is made when it is first asked for and kept;
 // work that takes long gives way to the event loop in between, so that a page can cancel it and show how far it is.
 import { auditSteps, type DumpAudit, type ImageSet } from "../audit/audit.ts";
+import { Auditor } from "../audit/auditor.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { ResolvedPlace } from "../kernel/where.ts";
 import { tellOthers } from "./places.ts";
@@ -35,6 +36,7 @@ const GIVE_WAY = 50;
 export class Parts {
   private imageSet: Promise<ImageSet> | undefined;
   private auditing: Promise<DumpAudit> | undefined;
+  private door: Promise<Auditor> | undefined;
   private looked = performance.now();
 
   constructor(
@@ -86,9 +88,20 @@ export class Parts {
     return this.auditing;
   }
 
+  /** The one door to the intended layer of an object. */
+  auditor(): Promise<Auditor> {
+    this.door ??= this.kept(
+      this.images().then((images) => new Auditor(this.kernel, images, this.options.force)),
+      () => {
+        this.door = undefined;
+      },
+    );
+    return this.door;
+  }
+
   private async auditAll(): Promise<DumpAudit> {
     const images = await this.images();
-    const steps = auditSteps(this.kernel, images, { force: this.options.force });
+    const steps = auditSteps(this.kernel, images, { auditor: await this.auditor() });
     for (;;) {
       const step = steps.next();
       if (step.done === true) {

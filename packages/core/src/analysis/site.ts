@@ -1,17 +1,12 @@
 // `site`: the layers of one place, annotated. `dis`: what is in memory, patched parts marked.
-import { type NotChecked, openCore, openModule } from "../audit/audit.ts";
-import { auditObject, type ObjectAudit } from "../audit/object-audit.ts";
+import type { NotChecked } from "../audit/audit.ts";
+import type { ObjectAudit } from "../audit/object-audit.ts";
 import { dumpFacts, kernelFacts } from "../audit/result.ts";
 import { SiteIndex } from "../audit/site-index.ts";
 import { decodedLines, siteView } from "../audit/site-view.ts";
-import { coreFromMemory, moduleFromMemory } from "../built/from-memory.ts";
-import type { BuiltObject } from "../built/object.ts";
 import { addressAdd, formatAddress, toKernelOffset, type VirtualAddress } from "../bytes/brand.ts";
-import { PalimpsestError } from "../bytes/errors.ts";
 import { resolvePlace } from "../kernel/where.ts";
 import type { DisassembleResult, SiteResult } from "../results/results.ts";
-import { readPatchState } from "../sites/base/patch-state.ts";
-import { replayObject } from "../sites/replay.ts";
 import type { Parts } from "./parts.ts";
 import { UsageError } from "./refusals.ts";
 
@@ -27,25 +22,13 @@ interface Around {
 
 /** The audit of the object that holds the address; without its image, of what the dump alone tells. */
 async function auditAround(parts: Parts, address: VirtualAddress): Promise<Around> {
-  const { kernel, options } = parts;
-  const images = await parts.images();
-  const module = kernel.modules.find((each) =>
+  const module = parts.kernel.modules.find((each) =>
     each.regions.some((region) => address >= region.base && address < region.base + BigInt(region.size)),
   );
-  const state = readPatchState(kernel, []);
-  const audit = (object: BuiltObject): ObjectAudit => auditObject(kernel, replayObject(kernel, object, state));
-  try {
-    if (module !== undefined) {
-      return { object: audit(openModule(kernel, module, images, options.force)), notChecked: [] };
-    }
-    if (images.core !== undefined) return { object: audit(openCore(kernel, images.core)), notChecked: [] };
-    throw new UsageError(images.coreProblem ?? "no image of this kernel was found", undefined, "missing");
-  } catch (error) {
-    if (!(error instanceof PalimpsestError)) throw error;
-    const object = module === undefined ? coreFromMemory(kernel) : moduleFromMemory(kernel, module);
-    if (object === undefined) throw error;
-    return { object: audit(object), notChecked: [{ object: object.name, reason: error.message }] };
-  }
+  const { object, lacking, notOpened, notJudged } = (await parts.auditor()).auditOne(module);
+  if (object === undefined)
+    throw new UsageError(lacking ?? [...notOpened, ...notJudged][0].reason, undefined, "missing");
+  return { object, notChecked: lacking === undefined ? [] : [{ object: object.name, reason: lacking }] };
 }
 
 /** The layers of one place. @throws MissingError when it lies in no audited code; AddressError when it is not in the dump */

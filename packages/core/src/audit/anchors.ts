@@ -13,26 +13,29 @@ export interface Anchor {
 /** Prefixes with padding are no longer, nor is what stands in front of a call (kCFI's comparison: 14 bytes). */
 const REACH = 64;
 
-interface Sorted {
+export interface Sorted {
   readonly list: SiteList;
   readonly starts: Uint32Array;
 }
 
-const sortedOf = new WeakMap<ObjectAudit, readonly Sorted[]>();
+/** The sites of objects in order, sorted once for all places that are asked for. */
+export class SortedSites {
+  private readonly known = new Map<ObjectAudit, readonly Sorted[]>();
 
-function sorted(object: ObjectAudit): readonly Sorted[] {
-  let known = sortedOf.get(object);
-  if (known === undefined) {
-    known = object.replayed.sites.map((list) => ({ list, starts: list.offsets.slice().sort() }));
-    sortedOf.set(object, known);
+  of(object: ObjectAudit): readonly Sorted[] {
+    let known = this.known.get(object);
+    if (known === undefined) {
+      known = object.replayed.sites.map((list) => ({ list, starts: list.offsets.slice().sort() }));
+      this.known.set(object, known);
+    }
+    return known;
   }
-  return known;
 }
 
 /** All anchors of one place. */
-export function anchorsOf(object: ObjectAudit, at: KernelOffset): Anchor[] {
+export function anchorsOf(sites: SortedSites, object: ObjectAudit, at: KernelOffset): Anchor[] {
   const out: Anchor[] = [];
-  for (const { list, starts } of sorted(object)) {
+  for (const { list, starts } of sites.of(object)) {
     const next = firstAfter(starts, at);
     const distance = next < starts.length ? starts[next] - at : Number.POSITIVE_INFINITY;
     if (distance <= REACH) {

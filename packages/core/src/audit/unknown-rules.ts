@@ -4,7 +4,7 @@
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { SiteStale, TextForeign } from "../results/types.ts";
 import type { UnknownPart } from "../sites/base/site.ts";
-import { type Anchor, anchorsOf } from "./anchors.ts";
+import { type Anchor, anchorsOf, SortedSites } from "./anchors.ts";
 import type { ObjectAudit } from "./object-audit.ts";
 
 /** Fewer sites than this are told one by one, whatever their share. */
@@ -77,9 +77,10 @@ interface Line {
 /** Places beside all sites that lie at one distance from a fifth of all functions, or of a mechanism's sites. */
 function linesOf(beside: readonly Deviation[], sitesOf: (mechanism: string) => number): Line[] {
   if (beside.length < MIN_SITES) return [];
+  const sites = new SortedSites();
   const groups = new Map<string, { anchor: Anchor; members: Deviation[] }>();
   for (const each of beside) {
-    for (const anchor of anchorsOf(each.object, each.at)) {
+    for (const anchor of anchorsOf(sites, each.object, each.at)) {
       const group = groups.get(anchor.words) ?? { anchor, members: [] };
       group.members.push(each);
       groups.set(anchor.words, group);

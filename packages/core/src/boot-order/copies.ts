@@ -20,7 +20,6 @@ const RDI = 7;
 /** No structure of pointers is larger; a longer copy is none of one. */
 const LENGTH_MAX = 1 << 14;
 const COPIERS = ["memcpy", "__memcpy", "memcpy_orig", "memmove", "__memmove"];
-const copiersOf = new WeakMap<LinkImage, ReadonlySet<KernelOffset>>();
 
 /** The copy that an event is; undefined for all else and for copies whose target or length is not known. */
 export function constantCopy(event: CodeEvent, tracker: ValueTracker, image: LinkImage): ConstantCopy | undefined {
@@ -36,10 +35,5 @@ export function constantCopy(event: CodeEvent, tracker: ValueTracker, image: Lin
 }
 
 function copiers(image: LinkImage): ReadonlySet<KernelOffset> {
-  let found = copiersOf.get(image);
-  if (found === undefined) {
-    found = new Set(COPIERS.map((name) => image.find(name)).filter((at) => at !== undefined));
-    copiersOf.set(image, found);
-  }
-  return found;
+  return image.placesOf(COPIERS);
 }

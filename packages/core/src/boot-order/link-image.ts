@@ -43,6 +43,7 @@ const INERT_TABLES: readonly (readonly [string, string])[] = [
 const SYSTEM_CALLS = ["sys_call_table", "ia32_sys_call_table", "x32_sys_call_table"];
 
 export class LinkImage {
+  private readonly places = new Map<readonly string[], ReadonlySet<KernelOffset>>();
   readonly symbols: SymbolTable;
   readonly symbolOrigin: string;
   readonly sections: readonly LinkSection[];
@@ -144,6 +145,16 @@ export class LinkImage {
   find(name: string): KernelOffset | undefined {
     const symbol = this.symbols.lookup(name);
     return symbol && toKernelOffset(symbol.address);
+  }
+
+  /** Where those of the symbols lie that there are; looked up once for a list of names. */
+  placesOf(names: readonly string[]): ReadonlySet<KernelOffset> {
+    let found = this.places.get(names);
+    if (found === undefined) {
+      found = new Set(names.map((name) => this.find(name)).filter((at) => at !== undefined));
+      this.places.set(names, found);
+    }
+    return found;
   }
 
   /** "xen_init_spinlocks", "smp_ops+0x8", or the address where no symbol is near. */

@@ -37,6 +37,8 @@ export interface Kernel {
   readonly initFreed: boolean;
   /** How layouts that no type table told were discovered. */
   readonly evidence?: readonly string[];
+  /** What was read once, by kept.ts alone. */
+  readonly kept?: ReadonlyMap<unknown, unknown>;
   /** What could not be read, in plain words. */
   readonly problems: readonly string[];
   /** Those of them that leave a part of the kernel unseen: with one of these no account is complete. */

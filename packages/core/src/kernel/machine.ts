@@ -1,6 +1,8 @@
 // The machine as the kernel saw it: CPUs, hypervisor, command line.
+
 import { PalimpsestError } from "../bytes/errors.ts";
 import { readOnline } from "./cpus/online.ts";
+import { kept } from "./kept.ts";
 import type { Kernel } from "./kernel.ts";
 
 export interface Machine {
@@ -28,16 +30,9 @@ const NAMES: Readonly<Record<string, string>> = {
 /** CPUs of a kernel at most; a larger count is not believed. */
 const MAX_CPUS = 8192;
 
-const cache = new WeakMap<Kernel, Machine>();
-
 /** Reads it once a kernel. */
 export function machineOf(kernel: Kernel): Machine {
-  let machine = cache.get(kernel);
-  if (machine === undefined) {
-    machine = read(kernel);
-    cache.set(kernel, machine);
-  }
-  return machine;
+  return kept(kernel, read);
 }
 
 function attempt<T>(what: () => T): T | undefined {

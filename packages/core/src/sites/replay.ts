@@ -5,6 +5,7 @@ import { MissingError } from "../bytes/errors.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { Before, holdBackPending, mayBePending } from "./base/boot-progress.ts";
 import type { Mechanism, SiteContext } from "./base/context.ts";
+import type { Era } from "./base/era.ts";
 import { type InFlightPoke, inFlightPokes } from "./base/in-flight.ts";
 import { PatchSpace, patchRegion } from "./base/patch-space.ts";
 import type { PatchState } from "./base/patch-state.ts";
@@ -58,27 +59,27 @@ export interface ReplayedObject {
   readonly unknown: readonly UnknownPart[];
 }
 
-/**
- * Computes the intended layer of one object.
- * @throws MissingError when the dump does not tell the CPU's features: nearly everything follows from them
- */
-export function replayObject(kernel: Kernel, object: BuiltObject, state: PatchState): ReplayedObject {
-  if (kernel.features.words.length === 0) {
-    throw new MissingError("the CPU's features (boot_cpu_data)", "what patching wrote follows from them");
-  }
+/** What is replayed on, before anything is: the copy of the built text. */
+export function prepareReplay(kernel: Kernel, object: BuiltObject, state: PatchState): SiteContext {
   const regions = object.text.map((section) => patchRegion(section.name, section.start, section.bytes, true));
   const replacements = object.section(".altinstr_replacement");
   if (replacements !== undefined && !object.text.some((section) => section.start === replacements.start)) {
     regions.push(patchRegion(replacements.name, replacements.start, replacements.bytes, false));
   }
-  const context: SiteContext = {
-    kernel,
-    object,
-    space: new PatchSpace(regions),
-    state,
-    problems: [],
-    unknown: [],
-  };
+  return { kernel, object, space: new PatchSpace(regions), state, problems: [], unknown: [] };
+}
+
+/**
+ * Computes the intended layer of one object.
+ * @param era read over all objects of the kernel (era.ts)
+ * @throws MissingError when the dump does not tell the CPU's features: nearly everything follows from them
+ */
+export function replay(prepared: SiteContext, era: Era): ReplayedObject {
+  const context: SiteContext = { ...prepared, era };
+  const { kernel, object, state } = context;
+  if (kernel.features.words.length === 0) {
+    throw new MissingError("the CPU's features (boot_cpu_data)", "what patching wrote follows from them");
+  }
   // Before all mechanisms: what these write over such a place is known all the same.
   for (const { offset, length, symbol } of object.unknownPlaces ?? [])
     context.space.forget(offset, length, "relocations", `address of ${symbol}`);

@@ -1,6 +1,8 @@
 // The stack of any task and any CPU of a dump, by the kernel's own tables where it has them. One object a dump, since the
 // parts (tables, areas, code ranges) are shared by all stacks.
+
 import { type VirtualAddress, virtualAddress } from "../bytes/brand.ts";
+import { kept } from "../kernel/kept.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { CpuNote } from "../memory/types.ts";
 import { backtrace, type Frame } from "./backtrace.ts";
@@ -109,14 +111,9 @@ export class TaskStacks {
   }
 }
 
-const cache = new WeakMap<Kernel, TaskStacks>();
+const makeStacks = (kernel: Kernel): TaskStacks => new TaskStacks(kernel);
 
 /** The stacks of a dump, their parts made once. */
 export function taskStacks(kernel: Kernel): TaskStacks {
-  let stacks = cache.get(kernel);
-  if (stacks === undefined) {
-    stacks = new TaskStacks(kernel);
-    cache.set(kernel, stacks);
-  }
-  return stacks;
+  return kept(kernel, makeStacks);
 }

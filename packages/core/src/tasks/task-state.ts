@@ -1,6 +1,8 @@
 // A task's state as `ps` shows it. The kernel's own table of names tells which bit means what, since the bits were numbered
 // anew in 3.14 and 4.14 (fs/proc/array.c, task_state_array).
+
 import { addressAdd } from "../bytes/brand.ts";
+import { kept } from "../kernel/kept.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { getU64 } from "../kernel/layouts/little-endian.ts";
 
@@ -15,15 +17,8 @@ const REPORTED = 0x7f;
 /** TASK_RTLOCK_WAIT (5f220be21418, 5.15): shown as a sleep that nothing interrupts. */
 const RTLOCK = 0x1000;
 
-const cache = new WeakMap<Kernel, readonly string[]>();
-
 function letters(kernel: Kernel): readonly string[] {
-  let known = cache.get(kernel);
-  if (known === undefined) {
-    known = read(kernel) ?? LETTERS;
-    cache.set(kernel, known);
-  }
-  return known;
+  return kept(kernel, read) ?? LETTERS;
 }
 
 function read(kernel: Kernel): readonly string[] | undefined {

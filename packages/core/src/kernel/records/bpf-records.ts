@@ -3,6 +3,7 @@
 
 import { addressAdd, type VirtualAddress, virtualAddress } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
+import { kept } from "../kept.ts";
 import type { Kernel } from "../kernel.ts";
 import { walkList } from "../layouts/lists.ts";
 import { getU64 } from "../layouts/little-endian.ts";
@@ -23,16 +24,9 @@ const MAX_IMAGES = 1 << 16;
 /** No JIT image is larger: BPF_COMPLEXITY_LIMIT_INSNS of the longest encodings stays well below. */
 const MAX_SIZE = 64 << 20;
 
-const cache = new WeakMap<Kernel, readonly BpfImage[]>();
-
 /** All images, read once a kernel; empty for a kernel without BPF JIT. */
 export function bpfImages(kernel: Kernel, problems: string[]): readonly BpfImage[] {
-  let images = cache.get(kernel);
-  if (images === undefined) {
-    images = read(kernel, problems);
-    cache.set(kernel, images);
-  }
-  return images;
+  return kept(kernel, read, problems);
 }
 
 function read(kernel: Kernel, problems: string[]): BpfImage[] {

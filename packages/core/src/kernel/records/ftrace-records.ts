@@ -1,7 +1,9 @@
 // ftrace's own records: which call sites it knows, what each should hold, and which ops are registered
 // (kernel/trace/ftrace.c). Core and modules share one list of pages.
+
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import { MissingError, PalimpsestError } from "../../bytes/errors.ts";
+import { kept } from "../kept.ts";
 import type { Kernel } from "../kernel.ts";
 import { walkList } from "../layouts/lists.ts";
 import { getU32, getU64 } from "../layouts/little-endian.ts";
@@ -49,7 +51,6 @@ const MAX_PAGES = 1 << 16;
 const MAX_RECORDS = 1 << 22;
 const MAX_OPS = 4096;
 
-const cache = new WeakMap<Kernel, FtraceRecords | null>();
 /** What ftrace keeps its records in: all of these have been there since 2.6.3x. */
 const NEEDED = [
   ["struct ftrace_page", "next"],
@@ -61,12 +62,7 @@ const NEEDED = [
 
 /** The records, read once a kernel; undefined for a kernel without dynamic ftrace. */
 export function ftraceRecords(kernel: Kernel, problems: string[]): FtraceRecords | undefined {
-  let records = cache.get(kernel);
-  if (records === undefined) {
-    records = kernel.find("ftrace_pages_start") === undefined ? null : read(kernel, problems);
-    cache.set(kernel, records);
-  }
-  return records ?? undefined;
+  return kernel.find("ftrace_pages_start") === undefined ? undefined : kept(kernel, read, problems);
 }
 
 const PAGE = "struct ftrace_page";

@@ -1,7 +1,9 @@
 // The kernel's own table of probes: which places hold a breakpoint or a jump, and where that leads (kernel/kprobes.c,
 // arch/x86/kernel/kprobes/opt.c). Return probes and probe events are kprobes at their function's entry.
+
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import { MissingError, PalimpsestError } from "../../bytes/errors.ts";
+import { kept } from "../kept.ts";
 import type { Kernel } from "../kernel.ts";
 import { walkChain, walkList } from "../layouts/lists.ts";
 import { isMutexHeld } from "./kernel-mutex.ts";
@@ -49,23 +51,20 @@ export interface KprobeRecords {
   readonly changing: boolean;
 }
 
-const cache = new WeakMap<Kernel, KprobeRecords | null>();
-
 /** The probes, read once a kernel; undefined for a kernel without kprobes or without a symbol for their table. */
 export function kprobeRecords(kernel: Kernel, problems: string[]): KprobeRecords | undefined {
-  let records = cache.get(kernel);
-  if (records === undefined) {
-    try {
-      records = new Reader(kernel, problems).read();
-    } catch (error) {
-      if (!(error instanceof PalimpsestError)) throw error;
-      const unknown = error instanceof MissingError ? error.message : undefined;
-      if (unknown === undefined) problems.push(`kprobes: ${error.message}`);
-      records = { complete: false, unknown, probes: [], allDisarmed: false, changing: false };
-    }
-    cache.set(kernel, records);
+  return kept(kernel, read, problems);
+}
+
+function read(kernel: Kernel, problems: string[]): KprobeRecords | undefined {
+  try {
+    return new Reader(kernel, problems).read() ?? undefined;
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    const unknown = error instanceof MissingError ? error.message : undefined;
+    if (unknown === undefined) problems.push(`kprobes: ${error.message}`);
+    return { complete: false, unknown, probes: [], allDisarmed: false, changing: false };
   }
-  return records ?? undefined;
 }
 
 const PROBE = "struct kprobe";

@@ -1,7 +1,9 @@
 // Livepatches as the kernel keeps them: which functions each replaces, and whether it is on (kernel/livepatch/core.c, since
 // 4.0; lists of objects and functions since 5.1). ftrace does the redirecting, so this tells who and why.
+
 import { type VirtualAddress, virtualAddress } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
+import { kept } from "../kept.ts";
 import type { Kernel } from "../kernel.ts";
 import { walkList } from "../layouts/lists.ts";
 
@@ -44,16 +46,9 @@ const MAX_PATCHES = 4096;
 const MAX_OBJECTS = 4096;
 const MAX_FUNCTIONS = 65536;
 
-const cache = new WeakMap<Kernel, readonly Livepatch[]>();
-
 /** All livepatches in the order in which they were enabled; empty for a kernel without. Read once a kernel. */
 export function livepatches(kernel: Kernel, problems: string[]): readonly Livepatch[] {
-  let patches = cache.get(kernel);
-  if (patches === undefined) {
-    patches = read(kernel, problems);
-    cache.set(kernel, patches);
-  }
-  return patches;
+  return kept(kernel, read, problems);
 }
 
 /** The replacement that runs now for the function at this address: that of the patch enabled last. */

@@ -1,7 +1,9 @@
 // What text_poke was writing at the moment of the dump: the batch that INT3 is being put over now, and what waits in the
 // queue (arch/x86/kernel/alternative.c). A list that is not in use keeps its old entries; those count for nothing.
+
 import { addressAdd, type KernelOffset, toKernelOffset, type VirtualAddress } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
+import { kept } from "../kept.ts";
 import type { Kernel } from "../kernel.ts";
 import { getU32 } from "../layouts/little-endian.ts";
 
@@ -21,22 +23,19 @@ const MAX_ENTRIES = 512;
 /** POKE_MAX_OPCODE_SIZE is 5; Jcc takes 6. */
 const MAX_LENGTH = 8;
 
-const cache = new WeakMap<Kernel, readonly PokeEntry[]>();
-
 /** Entries that are being written or wait for it; empty on a kernel at rest. Read once a kernel. */
 export function pokeList(kernel: Kernel, problems: string[]): readonly PokeEntry[] {
-  let entries = cache.get(kernel);
-  if (entries === undefined) {
-    try {
-      entries = read(kernel, problems);
-    } catch (error) {
-      if (!(error instanceof PalimpsestError)) throw error;
-      problems.push(`the list of text_poke: ${error.message}`);
-      entries = [];
-    }
-    cache.set(kernel, entries);
+  return kept(kernel, readOrTell, problems);
+}
+
+function readOrTell(kernel: Kernel, problems: string[]): PokeEntry[] {
+  try {
+    return read(kernel, problems);
+  } catch (error) {
+    if (!(error instanceof PalimpsestError)) throw error;
+    problems.push(`the list of text_poke: ${error.message}`);
+    return [];
   }
-  return entries;
 }
 
 function read(kernel: Kernel, problems: string[]): PokeEntry[] {

@@ -1,8 +1,10 @@
 // A kernel as it would be with other bytes in some places: what is asked of it afterwards (which implementation runs, what
 // the audit intends) sees the change.
+
 import type { VirtualAddress } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { getU16, getU32, getU64 } from "../../kernel/layouts/little-endian.ts";
+import { kernelWith } from "../../kernel/with.ts";
 import type { VirtualMemory } from "../../memory/types.ts";
 import type { Preset } from "../types.ts";
 
@@ -51,5 +53,5 @@ export function patchedKernel(kernel: Kernel, presets: readonly Preset[]): Kerne
       return bytes && change(address, bytes);
     },
   });
-  return Object.create(kernel, { memory: { value: changed } }) as Kernel;
+  return kernelWith(kernel, { memory: changed });
 }

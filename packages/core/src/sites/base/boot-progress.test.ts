@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { BuiltObject } from "../../built/object.ts";
-import { replayObject } from "../replay.ts";
+import { readEra } from "../era.ts";
+import { prepareReplay, replay } from "../replay.ts";
 import { at, fakeContext, fakeKernel, fakeObject, hex } from "../testing/fake-kernel.ts";
 
 const TEXT = 0x1000000;
@@ -28,7 +29,7 @@ function object(): BuiltObject {
 }
 
 /** The object's replay over memory in which the first `done` sites were patched; which sites then count as unpatched. */
-function replay(
+function replayed(
   done: number,
   initFreed = false,
   { flag, odd }: { readonly flag?: number; readonly odd?: number } = {},
@@ -44,12 +45,15 @@ function replay(
     kernel.memory.put(at(TEXT + i * 7), i < done ? call : BUILT);
     if (i === odd) kernel.memory.put(at(TEXT + i * 7), hex("0f 0b"));
   }
-  const replayed = replayObject(kernel, built, fakeContext(kernel, built).state);
-  const [region] = replayed.space.regions;
+  const own = replay(
+    prepareReplay(kernel, built, fakeContext(kernel, built).state),
+    readEra(undefined, () => [fakeContext(kernel, built)]),
+  );
+  const [region] = own.space.regions;
   let unpatched = 0;
   for (let i = 0; i < SITES; i++) if (region.intended[i * 7] === 0xff && region.credit[i * 7] === 0) unpatched++;
-  const reasons = [0, SITES - 1].map((i) => replayed.sites[0].describe(i).reason);
-  return { unpatched, problems: replayed.problems, reasons };
+  const reasons = [0, SITES - 1].map((i) => own.sites[0].describe(i).reason);
+  return { unpatched, problems: own.problems, reasons };
 }
 
 describe("a boot that stopped amid its patching", () => {
@@ -71,7 +75,7 @@ describe("a boot that stopped amid its patching", () => {
     [40, false, 0, []],
     [0, true, 0, []],
   ])("%i of 40 patched, init memory freed: %s", (done, freed, unpatched, problems) => {
-    const result = replay(done, freed);
+    const result = replayed(done, freed);
     expect(result.unpatched).toBe(unpatched);
     expect(result.problems).toEqual(problems);
     expect(result.reasons[1].includes("not patched yet")).toBe(unpatched > 0);
@@ -85,8 +89,8 @@ describe("a boot that stopped amid its patching", () => {
     ["the same without the flag", 0, { odd: 39 }, 39],
     ["the same amid patching", 9, { odd: 39 }, 30],
   ])("%s", (_what, done, given, unpatched) => {
-    const { problems } = replay(done, false, given);
+    const { problems } = replayed(done, false, given);
     expect(problems).toHaveLength(unpatched > 0 ? 1 : 0);
-    expect(replay(done, false, given).unpatched).toBe(unpatched);
+    expect(replayed(done, false, given).unpatched).toBe(unpatched);
   });
 });

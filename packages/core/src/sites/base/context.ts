@@ -5,6 +5,7 @@ import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { nameAddress } from "../../symbols/place.ts";
 import { getI32 } from "../../x86/encode.ts";
+import type { Era } from "./era.ts";
 import type { MechanismName } from "./mechanisms.ts";
 import type { PatchSpace } from "./patch-space.ts";
 import type { PatchState } from "./patch-state.ts";
@@ -15,6 +16,8 @@ export interface SiteContext {
   readonly object: BuiltObject;
   readonly space: PatchSpace;
   readonly state: PatchState;
+  /** Told by all objects together; without it (one mechanism tried alone) the object tells for itself. */
+  readonly era?: Era;
   /** What could not be read, in plain words. */
   readonly problems: string[];
   /** What this object has and Palimpsest does not know. */

@@ -1,6 +1,8 @@
 // Call depth tracking (X86_FEATURE_CALL_DEPTH, retbleed=stuff; 6.2 and newer): calls in .call_sites are led into the
 // padding in front of their function, where a counting sequence is written (arch/x86/kernel/callthunks.c).
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
+import { kept } from "../../kernel/kept.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
 import { branchAt, branchEnd, LONGEST_BRANCH } from "../../x86/branch.ts";
 import { branch32, CALL, getI32, putI32 } from "../../x86/encode.ts";
 import { shapes } from "../../x86/instructions.ts";
@@ -43,11 +45,11 @@ class Counting {
   private readonly operands: readonly (readonly [index: number, displacement: number])[];
 
   constructor(
-    context: SiteContext,
+    kernel: Kernel,
+    symbol: (name: string) => KernelOffset | undefined,
     private readonly template: Uint8Array,
     from: KernelOffset,
   ) {
-    const { symbol } = context.state;
     this.size = template.length;
     this.operands = shapes(template).flatMap((shape) => {
       if (shape.ripDisplacement === undefined) return [];
@@ -58,7 +60,7 @@ class Counting {
     const start = symbol("__relocate_kernel_start") ?? symbol("relocate_kernel") ?? -1;
     this.relocateKernel = [start, symbol("__relocate_kernel_end") ?? start + RELOCATE_KERNEL];
     this.core = [symbol("_text") ?? symbol("_stext") ?? 0, symbol("_etext") ?? 0];
-    this.modules = context.kernel.modules.flatMap((module) => {
+    this.modules = kernel.modules.flatMap((module) => {
       const base = toKernelOffset(module.text.base);
       return base === undefined ? [] : [[base, base + module.text.size] as const];
     });
@@ -91,21 +93,21 @@ class Counting {
   }
 }
 
-const known = new WeakMap<object, Counting>();
-
 /** skl_call_thunk_template … skl_call_thunk_tail as the dump has it (.rodata, never patched). */
 function countingOf(context: SiteContext): Counting {
-  const { kernel, state } = context;
-  let counting = known.get(kernel);
-  if (counting === undefined) {
-    const start = state.symbol("skl_call_thunk_template") ?? 0;
-    const size = (state.symbol("skl_call_thunk_tail") ?? 0) - start;
-    const bytes = size > 0 && size <= MAX_TEMPLATE ? kernel.memory.tryRead(fromKernelOffset(start), size) : undefined;
-    if (bytes === undefined) context.problems.push("skl_call_thunk_template is not in the dump: calls are not counted");
-    counting = new Counting(context, bytes ?? new Uint8Array(), start);
-    known.set(kernel, counting);
-  }
-  return counting;
+  return kept(context.kernel, readCounting, context.problems);
+}
+
+function readCounting(kernel: Kernel, problems: string[]): Counting {
+  const symbol = (name: string): KernelOffset | undefined => {
+    const address = kernel.find(name);
+    return address === undefined ? undefined : toKernelOffset(address);
+  };
+  const start = symbol("skl_call_thunk_template") ?? 0;
+  const size = (symbol("skl_call_thunk_tail") ?? 0) - start;
+  const bytes = size > 0 && size <= MAX_TEMPLATE ? kernel.memory.tryRead(fromKernelOffset(start), size) : undefined;
+  if (bytes === undefined) problems.push("skl_call_thunk_template is not in the dump: calls are not counted");
+  return new Counting(kernel, symbol, bytes ?? new Uint8Array(), start);
 }
 
 function isNops(bytes: Uint8Array, from: number, length: number): boolean {
@@ -146,10 +148,15 @@ export function callThunkTarget(context: SiteContext, func: KernelOffset): Kerne
  * places of alternatives besides the table.
  */
 export function callsComeFirst(context: SiteContext): boolean {
+  const told = context.era?.callsFirst ?? callOrder(context);
+  return told ?? context.kernel.find("smp_text_poke_single") !== undefined;
+}
+
+/** What the object's own tables tell of it; undefined for an object without calls or replacement text. */
+export function callOrder(context: SiteContext): boolean | undefined {
   const table = findTable(context.object, ".call_sites", "__call_sites", "__call_sites_end");
   const replacements = context.object.section(".altinstr_replacement");
-  if (table === undefined || replacements === undefined)
-    return context.kernel.find("smp_text_poke_single") !== undefined;
+  if (table === undefined || replacements === undefined) return undefined;
   const end = replacements.start + replacements.bytes.length;
   return placesOf(table).some((at) => at >= replacements.start && at < end);
 }

@@ -7,6 +7,7 @@ import { getU32 } from "../../kernel/layouts/little-endian.ts";
 import { branchAt } from "../../x86/branch.ts";
 import { branch32, CALL, hexBytes, INT3, JMP32, putI32 } from "../../x86/encode.ts";
 import { findSiteTable, findTable, type Mechanism, placesOf, type SiteContext } from "../base/context.ts";
+import type { Votes } from "../base/era.ts";
 import { mechanismId } from "../base/mechanisms.ts";
 import { SiteArrays } from "../base/site.ts";
 import { ENDBR64, poisonOf, sealedPlaces } from "./endbr.ts";
@@ -132,20 +133,24 @@ function templateOf(bytes: Uint8Array): Template | undefined {
   return hash < 0 ? undefined : { bytes, hash };
 }
 
-const offsets = new WeakMap<Kernel, number>();
-
-/** CFI_OFFSET of this kernel: how far in front of functions most prefixes lie. The core speaks for modules. */
-function offsetOf({ kernel }: SiteContext, prefixes: Uint32Array): number {
-  const known = offsets.get(kernel);
-  if (known !== undefined) return known;
-  const sample = prefixes.subarray(0, OFFSET_SAMPLE);
+/** Behind how many prefixes a function begins, for each of OFFSETS. */
+export function offsetVotes({ kernel, object }: SiteContext): Votes {
+  const table = findTable(object, ".cfi_sites", "__cfi_sites", "__cfi_sites_end");
+  const sample = table === undefined ? new Uint32Array() : placesOf(table).subarray(0, OFFSET_SAMPLE);
   const isFunction = (at: KernelOffset): boolean =>
     kernel.allSymbols.at(fromKernelOffset(at)).some(({ name }) => !/^__(cfi|pfx)_/.test(name));
   const votes = OFFSETS.map((offset) => sample.filter((at) => isFunction(at + offset)).length);
+  return { seen: sample.length, votes };
+}
+
+/** CFI_OFFSET of a kernel: how far in front of functions most prefixes lie. */
+export function offsetOfVotes({ seen, votes }: Votes): number {
   const most = Math.max(...votes);
-  const offset = most * 2 > sample.length ? OFFSETS[votes.indexOf(most)] : OFFSETS[0];
-  if (sample.length === OFFSET_SAMPLE) offsets.set(kernel, offset);
-  return offset;
+  return most * 2 > seen ? OFFSETS[votes.indexOf(most)] : OFFSETS[0];
+}
+
+function offsetOf(context: SiteContext): number {
+  return context.era?.cfiOffset ?? offsetOfVotes(offsetVotes(context));
 }
 
 /** __is_endbr(): ENDBR64, ENDBR32 or what seals them. */
@@ -218,8 +223,8 @@ export const applyCfi: Mechanism = (context) => {
   const { callerSize, seed, paranoid } = cfi;
   const sites = new SiteArrays(prefixes.length + calls.length);
   const mixed = (hash: number): number => (seed === undefined ? hash : rehash(hash, seed));
-  const poison = cfi.mode === "fineibt" ? poisonOf(context, sealedPlaces(context)) : undefined;
-  const offset = offsetOf(context, prefixes);
+  const poison = cfi.mode === "fineibt" ? poisonOf(context) : undefined;
+  const offset = offsetOf(context);
   /** Since 6.15 functions without ENDBR are left alone, and the template reaches over the function's own first bytes. */
   const modern = cfi.preamble.bytes.length > OFFSETS[0];
   for (const prefix of prefixes) {
@@ -268,7 +273,7 @@ export const applyCfi: Mechanism = (context) => {
   }
   return {
     mechanism: "cfi",
-    object: object.name,
+    object: context.object.name,
     entries: prefixes.length,
     table: `${table.name} (4-byte entries) and ${sites.count - prefixes.length} callers`,
     offsets: sites.offsets,
@@ -297,13 +302,12 @@ export const applyCfiSealing: Mechanism = (context) => {
       ? undefined
       : readCfi(context.kernel);
   if (cfi === undefined || cfi === "unknown" || cfi.mode === "off" || cfi.mode === "auto") return undefined;
-  const { space, object } = context;
-  const table = findTable(object, ".cfi_sites", "__cfi_sites", "__cfi_sites_end");
+  const { space } = context;
   const places = sealedPlaces(context);
-  const poison = poisonOf(context, places);
+  const poison = poisonOf(context);
   const id = mechanismId("cfi");
   const modern = cfi.preamble.bytes.length > OFFSETS[0];
-  const offset = modern ? offsetOf(context, table === undefined ? new Uint32Array() : placesOf(table)) : OFFSETS[0];
+  const offset = modern ? offsetOf(context) : OFFSETS[0];
   const zero = new Uint8Array(4);
   const sites = new SiteArrays(places.length);
   for (const func of places) {
@@ -324,7 +328,7 @@ export const applyCfiSealing: Mechanism = (context) => {
   }
   return {
     mechanism: "cfi",
-    object: object.name,
+    object: context.object.name,
     entries: 0, // counted as prefixes
     table: "prefixes of sealed functions",
     offsets: sites.offsets,
@@ -355,7 +359,7 @@ export const passOverCfi: Mechanism = (context) => {
   context.unknown.push({
     id: "unknown.mechanism",
     mechanism: "cfi",
-    object: object.name,
+    object: context.object.name,
     address: fromKernelOffset(table.start),
     length: table.bytes.length,
     what: `a variant of CFI that is not known: ${prefixes.length} function prefixes and ${calls.length} indirect calls are not judged`,

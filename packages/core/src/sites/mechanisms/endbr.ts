@@ -4,7 +4,6 @@ import { fromKernelOffset } from "../../bytes/brand.ts";
 import { hexBytes } from "../../x86/encode.ts";
 import { findSiteTable, findTable, type Mechanism, placesOf, type SiteContext } from "../base/context.ts";
 import { mechanismId } from "../base/mechanisms.ts";
-import type { PatchState } from "../base/patch-state.ts";
 import { SiteArrays } from "../base/site.ts";
 
 const LENGTH = 4;
@@ -22,25 +21,37 @@ export function sealedPlaces(context: SiteContext): Uint32Array {
   return table === undefined ? new Uint32Array() : placesOf(table);
 }
 
-/** What the sealed functions of the objects that were looked at so far hold: above 0 for nopw, below for nopl. */
-const votesOf = new WeakMap<PatchState, number>();
+/** What sealed functions hold: how many of them one of the two forms, and how many of these the new one. */
+export interface PoisonVotes {
+  readonly seen: number;
+  readonly nopl: number;
+}
 
-/**
- * gen_endbr_poison() of this kernel. All objects of one audit vote together, the core first: a module may have but one
- * sealed function, and that one may be what was overwritten.
- */
-export function poisonOf(context: SiteContext, places: Uint32Array): Uint8Array {
-  let votes = votesOf.get(context.state) ?? 0;
-  for (let i = 0, seen = 0; i < places.length && seen < 256; i++) {
-    if (context.space.find(places[i], LENGTH) === undefined) continue;
-    const found = context.kernel.memory.tryRead(fromKernelOffset(places[i]), LENGTH);
+const MOST_VOTES = 256;
+
+export function poisonVotes(context: SiteContext): PoisonVotes {
+  let seen = 0;
+  let nopl = 0;
+  for (const at of sealedPlaces(context)) {
+    if (seen === MOST_VOTES) break;
+    if (context.space.find(at, LENGTH) === undefined) continue;
+    const found = context.kernel.memory.tryRead(fromKernelOffset(at), LENGTH);
     if (found === undefined) continue;
+    const isNew = same(found, POISON_NOPL);
+    if (!isNew && !same(found, POISON_NOPW)) continue;
     seen++;
-    if (same(found, POISON_NOPW)) votes++;
-    else if (same(found, POISON_NOPL)) votes--;
+    if (isNew) nopl++;
   }
-  votesOf.set(context.state, votes);
-  return votes < 0 ? POISON_NOPL : POISON_NOPW;
+  return { seen, nopl };
+}
+
+export function poisonOfVotes({ seen, nopl }: PoisonVotes): Uint8Array {
+  return nopl * 2 > seen ? POISON_NOPL : POISON_NOPW;
+}
+
+/** gen_endbr_poison() of this kernel: a module may have one sealed function, and that one overwritten, so all objects tell. */
+export function poisonOf(context: SiteContext): Uint8Array {
+  return context.era?.poison ?? poisonOfVotes(poisonVotes(context));
 }
 
 export const applyEndbrSealing: Mechanism = (context) => {
@@ -56,7 +67,7 @@ export const applyEndbrSealing: Mechanism = (context) => {
   const places = placesOf(table);
   const sites = new SiteArrays(places.length);
   const id = mechanismId("endbr");
-  const poison = poisonOf(context, places);
+  const poison = poisonOf(context);
   for (let i = 0; i < places.length; i++) {
     sites.add(places[i], LENGTH);
     const current = space.read(places[i], LENGTH);

@@ -3,6 +3,7 @@
 
 import type { BuiltSection } from "../../built/object.ts";
 import { fromKernelOffset, type KernelOffset, toKernelOffset, virtualAddress } from "../../bytes/brand.ts";
+import { kept } from "../../kernel/kept.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { placeOf, placeText } from "../../symbols/place.ts";
 import { branch32, getI32, JMP8, JMP32 } from "../../x86/encode.ts";
@@ -55,26 +56,36 @@ function readEntries(context: SiteContext, table: BuiltSection): Entries | undef
 
 /** Largest __jump_table that is looked through for branch bits; kernels have some 100 KiB. */
 const MAX_TABLE = 4 << 20;
-const branchBits = new WeakMap<Kernel, boolean>();
 
 /**
- * Whether entries say in bit 0 of their key how they branch (11276d5306b8, 4.3). Before, the key itself did, in bit 0 of
- * static_key.entries, for all its sites (c5905afb0ee6, 3.3).
+ * Whether the core's entries, as the dump has them, say in bit 0 of their key how they branch (11276d5306b8, 4.3). Before,
+ * the key itself did, in bit 0 of static_key.entries, for all its sites (c5905afb0ee6, 3.3).
  */
-function entriesHoldBranch(kernel: Kernel, own: Entries): boolean {
+export function coreEntriesHoldBranch(kernel: Kernel): boolean {
+  return kept(kernel, readCoreEntriesHoldBranch);
+}
+
+function readCoreEntriesHoldBranch(kernel: Kernel): boolean {
+  const start = kernel.find("__start___jump_table");
+  const stop = kernel.find("__stop___jump_table");
+  const size = start !== undefined && stop !== undefined && stop > start ? Number(stop - start) : 0;
+  const bytes = start === undefined || size > MAX_TABLE ? undefined : kernel.memory.tryRead(start, size);
+  for (let at = 16; bytes !== undefined && at + 8 <= size; at += 24) if ((bytes[at] & 1) === 1) return true;
+  return false;
+}
+
+/** The same of this object's own entries. */
+export function ownEntriesHoldBranch(context: SiteContext): boolean {
+  const table = findTable(context.object, "__jump_table", "__start___jump_table", "__stop___jump_table");
+  const entries = table && readEntries(context, table);
+  for (let i = 0; entries !== undefined && i < entries.count; i++) if ((entries.key(i) & 1n) === 1n) return true;
+  return false;
+}
+
+function entriesHoldBranch(context: SiteContext, own: Entries): boolean {
+  // Relative entries came later than the bit.
   if (own.size !== 24) return true;
-  let known = branchBits.get(kernel);
-  if (known === undefined) {
-    known = false;
-    const start = kernel.find("__start___jump_table");
-    const stop = kernel.find("__stop___jump_table");
-    const size = start !== undefined && stop !== undefined && stop > start ? Number(stop - start) : 0;
-    const bytes = start === undefined || size > MAX_TABLE ? undefined : kernel.memory.tryRead(start, size);
-    for (let at = 16; bytes !== undefined && at + 8 <= size && !known; at += 24) known = (bytes[at] & 1) === 1;
-    branchBits.set(kernel, known);
-  }
-  for (let i = 0; i < own.count && !known; i++) known = (own.key(i) & 1n) === 1n;
-  return known;
+  return context.era?.entriesHoldBranch ?? (coreEntriesHoldBranch(context.kernel) || ownEntriesHoldBranch(context));
 }
 
 /** key->enabled while static_key_slow_inc() goes from site to site: counts as enabled (4c5ea0a9cd02, 4.7). */
@@ -133,7 +144,7 @@ export const applyJumpLabels: Mechanism = (context) => {
   }
   const { space, state, kernel } = context;
   const id = mechanismId("jump-labels");
-  const inEntries = entriesHoldBranch(kernel, entries);
+  const inEntries = entriesHoldBranch(context, entries);
   const keys = new StaticKeys(context, !inEntries);
   const sites = new SiteArrays(entries.count);
   const nop5 = state.nops.atomic5;

@@ -2,11 +2,11 @@
 // X86_FEATURE_RETPOLINE, else inlines the indirect branch, with LFENCE, call-depth or ITS thunks where those are on
 // (arch/x86/kernel/alternative.c, since 5.16 and 5.10.133).
 import { fromKernelOffset, type KernelOffset } from "../../bytes/brand.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
 import { branchAt, branchEnd, LONGEST_BRANCH } from "../../x86/branch.ts";
 import { CALL, hexBytes, INT3, JMP32 } from "../../x86/encode.ts";
 import { fillNops } from "../../x86/nops.ts";
-import { findSiteTable, type Mechanism, nameOf, placesOf, type SiteContext } from "../base/context.ts";
+import { findSiteTable, findTable, type Mechanism, nameOf, placesOf, type SiteContext } from "../base/context.ts";
+import { PADDINGS, type Padding, type Votes } from "../base/era.ts";
 import { mechanismId } from "../base/mechanisms.ts";
 import { type LegalForm, SiteArrays } from "../base/site.ts";
 import { thunkBranch } from "../base/thunk-branch.ts";
@@ -62,8 +62,6 @@ function emitIndirect(site: RetpolineSite, room: number, modern: boolean): numbe
  * How this kernel pads an inlined branch: with NOPs (5.10), with an INT3 after JMP *%reg first (8c03af3e090e of 6.0, and
  * where it was ported back), or as 7.x does.
  */
-const PADDINGS = ["nops", "int3-nops", "prefixes"] as const;
-type Padding = (typeof PADDINGS)[number];
 
 /** patch_retpoline() without thunks; undefined when it does not fit, and the kernel leaves the site alone. */
 function inlinedBytes(
@@ -121,7 +119,9 @@ export const applyRetpolines: Mechanism = (context) => {
   const sites = new SiteArrays(places.length);
   const id = mechanismId("retpolines");
   const inlined = !state.retpoline || state.retpolineLfence;
-  const padding = inlined ? paddingOf(context, places) : defaultPadding(context);
+  const padding = !inlined
+    ? defaultPadding(context)
+    : (context.era?.padding ?? paddingOfVotes(context, paddingVotes(context)));
   const intendedOf = (site: RetpolineSite, at: KernelOffset): Uint8Array | undefined => {
     if (!inlined) {
       return state.callDepth ? trackingBytes(context, site, at) : undefined;
@@ -184,24 +184,18 @@ function defaultPadding({ state, kernel }: SiteContext): Padding {
   return state.nops.jumpOverLong && kernel.find("smp_text_poke_single") !== undefined ? "prefixes" : "int3-nops";
 }
 
-/** So many sites decide, and so few are too few to decide for other objects too. */
+/** So many sites decide. */
 const MOST_VOTES = 400;
-const FEWEST_VOTES = 16;
-const paddings = new WeakMap<Kernel, Padding>();
 
-/**
- * This kernel's padding. No symbol came with the changes and stable kernels took them over at different times, so the
- * sites tell: the padding that most of them show. The core, which comes first, speaks for modules.
- */
-function paddingOf(context: SiteContext, places: Iterable<KernelOffset>): Padding {
-  const { state, kernel } = context;
-  const known = paddings.get(kernel);
-  if (known !== undefined || state.thunkArray === undefined) return known ?? defaultPadding(context);
+/** Of sites whose padding tells one form from another: how many show each. */
+export function paddingVotes(context: SiteContext): Votes {
+  const { state, kernel, object } = context;
+  const table = findTable(object, ".retpoline_sites", "__retpoline_sites", "__retpoline_sites_end");
   const votes = PADDINGS.map(() => 0);
   let seen = 0;
-  for (const at of places) {
+  for (const at of table === undefined ? [] : placesOf(table)) {
     const built = bytesAt(context, at, "built");
-    const site = built && decode(built, at, state.thunkArray);
+    const site = built && state.thunkArray !== undefined ? decode(built, at, state.thunkArray) : undefined;
     const found = site && kernel.memory.tryRead(fromKernelOffset(at), site.length);
     if (built === undefined || site === undefined || found === undefined) continue;
     const left = built.subarray(0, site.length);
@@ -214,9 +208,12 @@ function paddingOf(context: SiteContext, places: Iterable<KernelOffset>): Paddin
     });
     if (++seen === MOST_VOTES) break;
   }
+  return { seen, votes };
+}
+
+/** The padding that most sites show; the usual one of releases like this where they do not decide. */
+export function paddingOfVotes(context: SiteContext, { votes }: Votes): Padding {
   const most = Math.max(...votes);
   const byDefault = defaultPadding(context);
-  const padding = votes[PADDINGS.indexOf(byDefault)] === most ? byDefault : PADDINGS[votes.indexOf(most)];
-  if (seen >= FEWEST_VOTES) paddings.set(kernel, padding);
-  return padding;
+  return votes[PADDINGS.indexOf(byDefault)] === most ? byDefault : PADDINGS[votes.indexOf(most)];
 }

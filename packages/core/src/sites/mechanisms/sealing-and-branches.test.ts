@@ -3,8 +3,9 @@
 import { describe, expect, it } from "vitest";
 import { hexBytes } from "../../x86/encode.ts";
 import { K8_STYLE, type NopStyle, P6_STYLE, X86_STYLE } from "../../x86/nops.ts";
-import type { Mechanism } from "../base/context.ts";
+import type { Mechanism, SiteContext } from "../base/context.ts";
 import type { PatchState } from "../base/patch-state.ts";
+import { readEra } from "../era.ts";
 import { at, fakeContext, fakeKernel, fakeObject, hex, relativeTable } from "../testing/fake-kernel.ts";
 import { applyEndbrSealing } from "./endbr.ts";
 import { applyRetpolines } from "./retpolines.ts";
@@ -65,23 +66,61 @@ describe("ENDBR sealing", () => {
   });
 });
 
-it("a module's only sealed function is judged by what the core's hold", () => {
-  const state = {};
-  const seal = (found: string): string => {
-    const kernel = fakeKernel({ symbols: { func: TEXT } });
-    for (let i = 0; i < 2; i++) kernel.memory.put(at(TEXT + 16 * i), hex(found));
-    const text = hex("f3 0f 1e fa 90 90 90 90 90 90 90 90 90 90 90 90 f3 0f 1e fa");
-    const places = found === "f3 0f 1e fa" ? [TEXT] : [TEXT, TEXT + 16];
+describe("a module's only sealed function is judged by what all hold", () => {
+  const MODULE = 0x3f000000;
+  const sealed = (start: number, found: readonly string[]): SiteContext => {
+    const kernel = fakeKernel({});
+    found.forEach((bytes, i) => {
+      kernel.memory.put(at(start + 16 * i), hex(bytes));
+    });
+    const text = hex(found.map(() => "f3 0f 1e fa 90 90 90 90 90 90 90 90 90 90 90 90").join(" "));
+    const places = found.map((_, i) => start + 16 * i);
     const object = fakeObject([
-      { name: ".text", start: TEXT, bytes: text, text: true },
+      { name: ".text", start, bytes: text, text: true },
       { name: ".ibt_endbr_seal", start: TABLE, bytes: relativeTable(TABLE, places) },
     ]);
-    const context = { ...fakeContext(kernel, object, {}), state: state as PatchState };
-    applyEndbrSealing(context);
-    return hexBytes(context.space.read(TEXT, 4) ?? new Uint8Array());
+    return fakeContext(kernel, object, {});
   };
-  expect(seal("0f 1f 40 d6")).toBe("0f 1f 40 d6"); // the core
-  expect(seal("f3 0f 1e fa")).toBe("0f 1f 40 d6"); // a module whose one site was overwritten
+  const overwritten = () => sealed(MODULE, ["f3 0f 1e fa"]);
+  const other = () => sealed(MODULE, ["0f 1f 40 d6", "0f 1f 40 d6"]);
+  const intendedWith = (core: SiteContext | undefined, modules: () => readonly SiteContext[]): string => {
+    const own = overwritten();
+    applyEndbrSealing({ ...own, era: readEra(core, modules) });
+    return hexBytes(own.space.read(MODULE, 4) ?? new Uint8Array());
+  };
+
+  it.each([
+    [
+      "the core, wherever it comes",
+      () => sealed(TEXT, ["0f 1f 40 d6", "0f 1f 40 d6"]),
+      () => [overwritten()],
+      "0f 1f 40 d6",
+    ],
+    ["another module", () => undefined, () => [overwritten(), other()], "0f 1f 40 d6"],
+    ["another module, asked first", () => undefined, () => [other(), overwritten()], "0f 1f 40 d6"],
+    ["nobody", () => undefined, () => [overwritten()], "66 0f 1f 00"],
+  ])("%s", (_name, core, modules, bytes) => {
+    expect(intendedWith(core(), modules)).toBe(bytes);
+  });
+
+  it("few sites of the core do not outvote those of modules, many need none", () => {
+    const nopw = (count: number) =>
+      sealed(
+        TEXT,
+        Array.from({ length: count }, () => "66 0f 1f 00"),
+      );
+    const many = () => [
+      sealed(
+        MODULE,
+        Array.from({ length: 40 }, () => "0f 1f 40 d6"),
+      ),
+    ];
+    expect(intendedWith(nopw(15), many)).toBe("0f 1f 40 d6");
+    const never = () => {
+      throw new Error("the modules were opened");
+    };
+    expect(intendedWith(nopw(16), never)).toBe("66 0f 1f 00");
+  });
 });
 
 describe("retpolines", () => {

@@ -1,7 +1,9 @@
 // The ORC tables of core and modules as they lie in the dump: for an instruction, where its caller's stack pointer, frame
 // pointer and return address are. Looked up by bisection, a chunk at a time; nothing is copied as a whole.
+
 import { addressAdd, toKernelOffset, type VirtualAddress, virtualAddress } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
+import { kept } from "../../kernel/kept.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { getU32 } from "../../kernel/layouts/little-endian.ts";
 import { decodeOrc, ORC_ENTRY_SIZE, type OrcEntry, type OrcVersion, orcVersion } from "./orc-entry.ts";
@@ -141,16 +143,11 @@ export class OrcTables {
   }
 }
 
-const cache = new WeakMap<Kernel, OrcTables>();
+const makeTables = (kernel: Kernel): OrcTables => new OrcTables(kernel);
 
 /** The tables of a kernel, made once. */
 export function orcTables(kernel: Kernel): OrcTables {
-  let tables = cache.get(kernel);
-  if (tables === undefined) {
-    tables = new OrcTables(kernel);
-    cache.set(kernel, tables);
-  }
-  return tables;
+  return kept(kernel, makeTables);
 }
 
 /** A stack address as the tables count: no overflow beyond 64 bits. */
