@@ -9,7 +9,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { embedWasm } from "./embed.mjs";
+import { embedWasm, withoutRecords } from "./embed.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -30,6 +30,7 @@ const targets = {
     entryPoints: { palimpsest: "packages/cli/src/main.ts" },
     splitting: false,
     outExtension: { ".js": ".mjs" },
+    plugins: [embedWasm, withoutRecords],
   },
   specimen: { entryPoints: { specimen: "packages/specimen/index.ts" } },
   lab: { entryPoints: { lab: "packages/lab/main.ts" } },

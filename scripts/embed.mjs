@@ -25,6 +25,19 @@ export const embedWasm = {
   },
 };
 
+/** For the single file: the records, whose packages load files of their own, are left out and say so when they are asked for. */
+export const withoutRecords = {
+  name: "without-records",
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]records[\\/]src[\\/]index\.ts$/ }, ({ path }) => ({
+      contents: `import { UsageError } from "../../core/src/analysis/refusals.ts";
+throw new UsageError("bug records are not in the single file", "Install the package: npm install palimpsest");\n`,
+      resolveDir: join(path, ".."),
+      loader: "js",
+    }));
+  },
+};
+
 /** wasm-bindgen's CommonJS for Node as an ES module over embedded bytes. @throws Error when the package has another shape */
 function icedModule(source) {
   const replaced = (text, from, to) => {
