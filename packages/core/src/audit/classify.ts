@@ -11,7 +11,7 @@ import { branchAt, branchEnd } from "../x86/branch.ts";
 import { hexBytes, INT3 } from "../x86/encode.ts";
 import { isNops } from "../x86/equivalence.ts";
 import type { MismatchRun } from "./compare.ts";
-import { type SiteHit, SiteIndex } from "./site-index.ts";
+import { PokeIndex, type SiteHit, SiteIndex } from "./site-index.ts";
 
 export interface Classified {
   /** differing bytes by verdict */
@@ -53,6 +53,7 @@ export function classifyRuns(
     untold: 0,
   };
   const index = new SiteIndex(replayed.sites);
+  const pokes = new PokeIndex(replayed.inFlight);
   /** Sites already explained, so that two runs in one site make one finding. */
   const explained = new Map<KernelOffset, { end: number; verdict: "stale" | "equivalent" | "inFlight" }>();
   for (const run of runs) {
@@ -72,13 +73,13 @@ export function classifyRuns(
     }
     while (at < end) {
       const offset = run.region.start + at;
-      const site = explainedSite(index, explained, kernel, replayed, run.region, found, offset, out);
+      const site = explainedSite(index, pokes, explained, kernel, replayed, run.region, found, offset, out);
       if (site === undefined) {
         // Foreign up to where a site explains the bytes again, or to the end of the run.
         let stop = at + 1;
         while (
           stop < end &&
-          explainedSite(index, explained, kernel, replayed, run.region, found, run.region.start + stop, out) ===
+          explainedSite(index, pokes, explained, kernel, replayed, run.region, found, run.region.start + stop, out) ===
             undefined
         ) {
           stop++;
@@ -98,6 +99,7 @@ export function classifyRuns(
 
 function explainedSite(
   index: SiteIndex,
+  pokes: PokeIndex,
   explained: Map<KernelOffset, { end: number; verdict: "stale" | "equivalent" | "inFlight" }>,
   kernel: Kernel,
   replayed: ReplayedObject,
@@ -106,8 +108,7 @@ function explainedSite(
   offset: KernelOffset,
   out: Classified,
 ): { end: number; verdict: "stale" | "equivalent" | "inFlight" } | undefined {
-  for (const poke of replayed.inFlight) {
-    if (offset < poke.start || offset >= poke.start + poke.length) continue;
+  for (const poke of pokes.covering(offset)) {
     const held = slice(region, found, poke.start, poke.length);
     if (held !== undefined && poke.forms.some((form) => sameBytes(form, held))) {
       return { end: poke.start + poke.length, verdict: "inFlight" };

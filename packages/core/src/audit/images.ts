@@ -1,11 +1,12 @@
 // The built layers that belong to a dump: what an image tells, refused when it is of another build.
 import { BuiltCore } from "../built/core.ts";
 import { BuiltModule } from "../built/module.ts";
-import { PalimpsestError } from "../bytes/errors.ts";
+import { PalimpsestError, UnsupportedError } from "../bytes/errors.ts";
 import type { KernelImage, ModuleImage } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { KernelModule } from "../kernel/modules/modules.ts";
 import { kaslrOffsetOf, moduleBuildId } from "./identity.ts";
+import { shuffledFunctions } from "./shuffled.ts";
 
 /** Where images come from. Opening may throw a PalimpsestError, which becomes a "not checked". */
 export interface ImageSet {
@@ -15,11 +16,23 @@ export interface ImageSet {
   module(module: KernelModule): ModuleImage | undefined;
 }
 
-/** The built layer of the core for this boot. @throws MissingError when the kernel's variables have no names */
+/**
+ * The built layer of the core for this boot.
+ * @throws MissingError when the kernel's variables have no names; UnsupportedError when its functions were shuffled;
+ * FormatError when the image has no .text or its sections claim more than the file holds
+ */
 export function openCore(kernel: Kernel, image: KernelImage): BuiltCore {
   if (kernel.lackingSymbols !== undefined) throw new NoImage(kernel.lackingSymbols);
+  const kaslrOffset = kaslrOffsetOf(kernel, image);
+  const shuffled = shuffledFunctions(kernel.symbols, image.elf.sections, kaslrOffset);
+  if (shuffled !== undefined) {
+    throw new UnsupportedError(
+      image.path,
+      `a kernel that shuffles its functions at boot (FGKASLR: ${shuffled.moved} of ${shuffled.all} lie elsewhere than they were linked)`,
+    );
+  }
   return new BuiltCore(image, {
-    kaslrOffset: kaslrOffsetOf(kernel, image),
+    kaslrOffset,
     symbols: kernel.symbols,
     initFreed: kernel.initFreed,
   });

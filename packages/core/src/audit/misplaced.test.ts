@@ -1,7 +1,7 @@
 // Places that a relocation table left out hold their built address plus the distance of the move.
 import { expect, it } from "vitest";
 import { formatAddress, fromKernelOffset } from "../bytes/brand.ts";
-import { patchRegion } from "../sites/base/patch-space.ts";
+import { PatchSpace, patchRegion } from "../sites/base/patch-space.ts";
 import { unmovedPlaces } from "./misplaced.ts";
 import type { ObjectAudit } from "./object-audit.ts";
 
@@ -21,7 +21,8 @@ function audited(unmoved: number, other: number): ObjectAudit {
     address: formatAddress(fromKernelOffset(TEXT + i * 16 + 7)),
     length: 1,
   }));
-  return { findings, found: new Map([[region, { bytes, absent: [] }]]) } as unknown as ObjectAudit;
+  const replayed = { space: new PatchSpace([region]) };
+  return { findings, replayed, found: new Map([[region, { bytes, absent: [] }]]) } as unknown as ObjectAudit;
 }
 
 it.each<[string, ObjectAudit, number, number | undefined]>([

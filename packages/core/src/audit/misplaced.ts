@@ -22,15 +22,15 @@ export function unmovedPlaces(object: ObjectAudit, distance: number): number | u
     all++;
     const offset = toKernelOffset(BigInt(finding.address));
     if (offset === undefined) continue;
-    for (const [region, { bytes }] of object.found) {
-      const index = offset - region.start;
-      if (index < 0 || index >= bytes.length) continue;
-      // A difference of whole MiB shows in the upper bytes of the word.
-      for (let at = Math.max(0, index - 3); at <= index && at + 4 <= bytes.length; at++) {
-        if (getI32(bytes, at) - getI32(region.intended, at) === (distance | 0)) {
-          unmoved++;
-          break;
-        }
+    const region = object.replayed.space.find(offset);
+    const bytes = region && object.found.get(region)?.bytes;
+    if (region === undefined || bytes === undefined) continue;
+    const index = offset - region.start;
+    // A difference of whole MiB shows in the upper bytes of the word.
+    for (let at = Math.max(0, index - 3); at <= index && at + 4 <= bytes.length; at++) {
+      if (getI32(bytes, at) - getI32(region.intended, at) === (distance | 0)) {
+        unmoved++;
+        break;
       }
     }
   }

@@ -1,5 +1,6 @@
 // Which site covers a byte. Built only when there is something to explain: a clean dump never sorts its 400,000 sites.
 import type { KernelOffset } from "../bytes/brand.ts";
+import type { InFlightPoke } from "../sites/base/in-flight.ts";
 import type { SiteList } from "../sites/base/site.ts";
 import type { ReplayedObject } from "../sites/replay.ts";
 
@@ -54,6 +55,32 @@ export class SiteIndex {
       this.orders[k] = order;
     }
     return order;
+  }
+}
+
+/** Which places being written cover a byte: a mechanism under change may have as many as it has sites. */
+export class PokeIndex {
+  private readonly pokes: readonly InFlightPoke[];
+  private readonly longest: number;
+
+  constructor(pokes: readonly InFlightPoke[]) {
+    this.pokes = [...pokes].sort((a, b) => a.start - b.start);
+    this.longest = pokes.reduce((longest, { length }) => Math.max(longest, length), 0);
+  }
+
+  covering(offset: KernelOffset): InFlightPoke[] {
+    let low = 0;
+    let high = this.pokes.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.pokes[middle].start <= offset - this.longest) low = middle + 1;
+      else high = middle;
+    }
+    const hits: InFlightPoke[] = [];
+    for (let i = low; i < this.pokes.length && this.pokes[i].start <= offset; i++) {
+      if (offset < this.pokes[i].start + this.pokes[i].length) hits.push(this.pokes[i]);
+    }
+    return hits;
   }
 }
 

@@ -4,8 +4,10 @@
 import { KERNEL_MAP_BASE, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { ElfSection } from "../bytes/elf.ts";
 import { FormatError, MissingError } from "../bytes/errors.ts";
+import { RangeIndex } from "../bytes/range-index.ts";
 import type { KernelImage } from "../image/types.ts";
 import type { SymbolTable } from "../symbols/types.ts";
+import { entriesIn } from "./entries.ts";
 import type { BuiltObject, BuiltSection } from "./object.ts";
 
 const SHF_ALLOC = 2;
@@ -36,6 +38,8 @@ export class BuiltCore implements BuiltObject {
   readonly text: readonly BuiltSection[];
   readonly freed: readonly { readonly name: string; readonly size: number }[];
   private readonly placed: Placed[] = [];
+  private readonly byName = new Map<string, Placed>();
+  private readonly index: RangeIndex<Placed>;
   private readonly relocated = new Map<number, BuiltSection>();
 
   /** @throws MissingError when the kernel was moved and the image does not tell what moves with it */
@@ -55,18 +59,31 @@ export class BuiltCore implements BuiltObject {
       const link = toKernelOffset(section.address);
       if ((section.flags & SHF_ALLOC) === 0 || section.type === SHT_NOBITS || link === undefined || section.size === 0)
         continue;
-      this.placed.push({ section, link });
+      const placed = { section, link };
+      this.placed.push(placed);
+      if (!this.byName.has(section.name)) this.byName.set(section.name, placed);
+    }
+    this.index = new RangeIndex(
+      this.placed.map((placed) => ({ start: placed.link, length: placed.section.size, value: placed })),
+    );
+    // Each is copied whole: what claims more than the file holds would be copied many times over.
+    const claimed = this.placed.reduce((sum, { section }) => sum + section.size, 0);
+    if (claimed > image.elf.source.size) {
+      throw new FormatError(
+        `${image.path}: section headers`,
+        `the loaded sections claim ${claimed} bytes of a file of ${image.elf.source.size}`,
+      );
     }
     const text: BuiltSection[] = [];
     const freed: { name: string; size: number }[] = [];
-    for (const { section } of this.placed) {
+    for (const placed of this.placed) {
+      const { section } = placed;
       // .data carries SHF_EXECINSTR too since 7.2 (it holds .text..relocate_kernel), hence the test for W.
       if ((section.flags & SHF_EXECINSTR) === 0 || (section.flags & 1) !== 0) continue;
       if (INIT_TEXT.test(section.name) && this.options.initFreed && !this.insideText(section)) {
         freed.push({ name: section.name, size: section.size });
       } else {
-        const built = this.section(section.name);
-        if (built) text.push(built);
+        text.push(this.relocate(placed));
       }
     }
     this.text = text.sort((a, b) => a.start - b.start);
@@ -86,13 +103,12 @@ export class BuiltCore implements BuiltObject {
   }
 
   section(name: string): BuiltSection | undefined {
-    const placed = this.placed.find((p) => p.section.name === name);
+    const placed = this.byName.get(name);
     return placed && this.relocate(placed);
   }
 
   at(offset: KernelOffset): BuiltSection | undefined {
-    const link = offset - this.options.kaslrOffset;
-    const placed = this.placed.find((p) => link >= p.link && link < p.link + p.section.size);
+    const placed = this.index.find(offset - this.options.kaslrOffset)?.value;
     return placed && this.relocate(placed);
   }
 
@@ -125,10 +141,7 @@ export class BuiltCore implements BuiltObject {
       const end = bytes.length;
       const each = (entries: Int32Array, size: number, apply: (at: number) => void): void => {
         const from = link + shift;
-        for (let i = 0; i < entries.length; i++) {
-          const at = entries[i] - from;
-          if (at >= 0 && at + size <= end) apply(at);
-        }
+        for (const entry of entriesIn(entries, from, from + end - size + 1)) apply(entry - from);
       };
       each(relocations.abs32, 4, (at) => view.setInt32(at, view.getInt32(at, true) + delta, true));
       each(relocations.inverse32, 4, (at) => view.setInt32(at, view.getInt32(at, true) - delta, true));

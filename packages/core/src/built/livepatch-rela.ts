@@ -21,13 +21,24 @@ export function isLivepatchRela(section: ElfSection): boolean {
 }
 
 /** The livepatch relocations of one section, in file order. */
-export function livepatchRelas(elf: ElfFile, target: ElfSection): LivepatchRela[] {
-  return elf.sections.flatMap((section) => {
-    if (!isLivepatchRela(section) || section.info !== target.index) return [];
-    const object = /^\.klp\.rela\.([^.]{1,55})/.exec(section.name)?.[1];
-    return object === undefined ? [] : [{ section, object }];
-  });
+export function livepatchRelas(elf: ElfFile, target: ElfSection): readonly LivepatchRela[] {
+  let known = byTarget.get(elf);
+  if (known === undefined) {
+    known = new Map();
+    for (const section of elf.sections) {
+      const object = isLivepatchRela(section) ? /^\.klp\.rela\.([^.]{1,55})/.exec(section.name)?.[1] : undefined;
+      if (object === undefined) continue;
+      const list = known.get(section.info);
+      if (list === undefined) known.set(section.info, [{ section, object }]);
+      else list.push({ section, object });
+    }
+    byTarget.set(elf, known);
+  }
+  return known.get(target.index) ?? [];
 }
+
+/** Those of all targets: a module may have thousands of sections. */
+const byTarget = new WeakMap<ElfFile, Map<number, LivepatchRela[]>>();
 
 /**
  * What stands at the targets of an object's relocations. "applied": the relocated values; "clear": as in the file, since

@@ -4,6 +4,7 @@
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../bytes/brand.ts";
 import type { ElfSection } from "../bytes/elf.ts";
 import { FormatError, MissingError } from "../bytes/errors.ts";
+import { type IndexedRange, RangeIndex } from "../bytes/range-index.ts";
 import { R_X86_64, type Relocations, readRela, relaFor } from "../image/rela.ts";
 import type { ModuleImage } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -48,6 +49,7 @@ export class BuiltModule implements BuiltObject {
   private readonly read = new Map<number, Relocations | null>();
   private readonly values = new Map<number, number>();
   private readonly unplaced: ReadonlySet<number>;
+  private places: RangeIndex<ElfSection> | undefined;
 
   /** @throws FormatError, TruncatedError (a broken .ko), MissingError (stripped of its symbols) */
   constructor(
@@ -107,15 +109,23 @@ export class BuiltModule implements BuiltObject {
   }
 
   at(offset: KernelOffset): BuiltSection | undefined {
-    const address = offset + BASE;
-    for (const section of this.image.elf.sections) {
-      const start = this.addresses.get(section.index);
-      if (start === undefined || section.type === SHT_NOBITS) continue;
-      if (address >= start && address < start + section.size && !(isInit(section.name) && !this.isKept(section))) {
-        return this.relocate(section);
+    const section = this.index().find(offset + BASE)?.value;
+    return section && this.relocate(section);
+  }
+
+  /** Where the sections lie that memory holds. */
+  private index(): RangeIndex<ElfSection> {
+    if (this.places === undefined) {
+      const ranges: IndexedRange<ElfSection>[] = [];
+      for (const section of this.image.elf.sections) {
+        const start = this.addresses.get(section.index);
+        if (start === undefined || section.type === SHT_NOBITS) continue;
+        if (isInit(section.name) && !this.isKept(section)) continue;
+        ranges.push({ start, length: section.size, value: section });
       }
+      this.places = new RangeIndex(ranges);
     }
-    return undefined;
+    return this.places;
   }
 
   inFile(offset: KernelOffset, length: number): FileBytes | undefined {

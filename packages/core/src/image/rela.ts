@@ -28,10 +28,20 @@ export interface Relocations {
 
 /** The SHT_RELA section by which the loader changes `target`, not one of livepatch; undefined when there is none. */
 export function relaFor(elf: ElfFile, target: ElfSection): ElfSection | undefined {
-  return elf.sections.find(
-    (section) => section.type === SHT_RELA && section.info === target.index && !section.name.startsWith(".klp."),
-  );
+  let known = byTarget.get(elf);
+  if (known === undefined) {
+    known = new Map();
+    for (const section of elf.sections) {
+      if (section.type !== SHT_RELA || section.name.startsWith(".klp.") || known.has(section.info)) continue;
+      known.set(section.info, section);
+    }
+    byTarget.set(elf, known);
+  }
+  return known.get(target.index);
 }
+
+/** The first such section of each target: a module may have thousands of both. */
+const byTarget = new WeakMap<ElfFile, Map<number, ElfSection>>();
 
 /**
  * Reads the relocations of a SHT_RELA section.

@@ -3,6 +3,7 @@
 // .text would seem to be changed.
 import { type ProgramHeader, readProgramHeaders } from "../bytes/elf.ts";
 import { PalimpsestError } from "../bytes/errors.ts";
+import { type IndexedRange, RangeIndex } from "../bytes/range-index.ts";
 import { readInto } from "../bytes/source.ts";
 import type { ElfFile, KaslrRelocations } from "./types.ts";
 import { relocationsOfVmlinux } from "./vmlinux-rela.ts";
@@ -76,7 +77,7 @@ function readTable(elf: ElfFile): FoundRelocations {
   const groups = starts.map((at, i) => words.subarray(at + 1, starts[i + 1] ?? count));
   const [abs64, inverse32, abs32] =
     groups.length === 3 ? (groups as [Int32Array, Int32Array, Int32Array]) : [groups[0]!, new Int32Array(), groups[1]!];
-  const ranges = occupiedRanges(elf, segments);
+  const ranges = new RangeIndex(occupiedRanges(elf, segments));
   // A sign-extended link address minus BASE is the word plus 2^31, which is the word with its top bit cleared.
   for (let i = 0; i < count; i++) words[i] ^= 0x80000000;
   if (!allInside(abs64, 8, ranges) || !allInside(inverse32, 4, ranges) || !allInside(abs32, 4, ranges))
@@ -84,11 +85,8 @@ function readTable(elf: ElfFile): FoundRelocations {
   return { table: { abs64, abs32, inverse32, base: BASE } };
 }
 
-interface Range {
-  /** offsets from BASE */
-  readonly start: number;
-  readonly end: number;
-}
+/** Offsets from BASE. */
+type Range = IndexedRange<undefined>;
 
 /**
  * Where allocated sections lie once loaded. The zero-based .data..percpu (up to v6.14) is linked at 0 and loaded
@@ -96,35 +94,37 @@ interface Range {
  */
 function occupiedRanges(elf: ElfFile, segments: readonly ProgramHeader[]): Range[] {
   const ranges: Range[] = [];
+  const loads = loadedAtZero(segments);
   for (const section of elf.sections) {
     if ((section.flags & SHF_ALLOC) === 0 || section.size === 0) continue;
     let offset = section.address - BASE;
     if (offset < 0n) {
-      const home = segments.find(
-        (p) =>
-          p.type === PT_LOAD &&
-          section.address >= p.virtualAddress &&
-          section.address + BigInt(section.size) <= p.virtualAddress + p.memorySize,
-      );
+      const home = loads.find(Number(section.address), section.size)?.value;
       if (home === undefined) continue;
       offset = home.physicalAddress + (section.address - home.virtualAddress);
     }
-    if (offset < 0x80000000n) ranges.push({ start: Number(offset), end: Number(offset) + section.size });
+    if (offset < 0x80000000n) ranges.push({ start: Number(offset), length: section.size, value: undefined });
   }
-  return ranges.sort((a, b) => a.start - b.start);
+  return ranges;
 }
 
-function allInside(entries: Int32Array, width: number, ranges: readonly Range[]): boolean {
+/** The segments of what is linked below the kernel's own addresses. */
+function loadedAtZero(segments: readonly ProgramHeader[]): RangeIndex<ProgramHeader> {
+  const low = segments.filter((p) => p.type === PT_LOAD && p.virtualAddress + p.memorySize < 1n << 52n);
+  return new RangeIndex(low.map((p) => ({ start: Number(p.virtualAddress), length: Number(p.memorySize), value: p })));
+}
+
+function allInside(entries: Int32Array, width: number, ranges: RangeIndex<undefined>): boolean {
   let start = 0;
   let last = -1;
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i];
     // Entries are nearly sorted, so the last range is nearly always right.
     if (entry >= start && entry <= last) continue;
-    const range = ranges.find((r) => entry >= r.start && entry + width <= r.end);
+    const range = ranges.find(entry, width);
     if (range === undefined) return false;
     start = range.start;
-    last = range.end - width;
+    last = range.start + range.length - width;
   }
   return true;
 }

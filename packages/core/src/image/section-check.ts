@@ -23,6 +23,7 @@ export function checkSections({ source, header, sections }: ElfFile): void {
   const first = sections[0];
   if (first !== undefined && (first.type !== 0 || first.flags !== 0 || first.address !== 0n || first.offset !== 0))
     fail(0, 0, "is not empty, as the first one is");
+  const names = new Set(sections.map((section) => section.name));
   for (const section of sections) {
     const { index, type, align, offset, size, link, info, entrySize, name } = section;
     if (align !== 0 && !Number.isInteger(Math.log2(align))) fail(index, 48, `alignment ${align}`);
@@ -38,7 +39,7 @@ export function checkSections({ source, header, sections }: ElfFile): void {
     if (sections[link]?.type !== SHT_SYMTAB)
       fail(index, 40, `its symbols are section ${link}, which is no symbol table`);
     // LLVM's linker renames a section (.kcfi_traps to __kcfi_traps) and leaves its relocations' name: nobody's name then.
-    const renamed = target !== undefined && !sections.some((each) => `.rela${each.name}` === name);
+    const renamed = target !== undefined && !(name.startsWith(".rela") && names.has(name.slice(5)));
     if (target === undefined || (`.rela${target.name}` !== name && !renamed))
       fail(
         index,

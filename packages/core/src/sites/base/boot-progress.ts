@@ -3,7 +3,7 @@
 import { fromKernelOffset } from "../../bytes/brand.ts";
 import type { SiteContext } from "./context.ts";
 import type { MechanismName } from "./mechanisms.ts";
-import type { PatchSpace } from "./patch-space.ts";
+import type { PatchRegion, PatchSpace } from "./patch-space.ts";
 import type { SiteList } from "./site.ts";
 
 /** A part of the boot that patches, once. */
@@ -35,25 +35,27 @@ const MIN_PENDING = 16;
 
 /** The intended layer as it was before a mechanism. */
 export class Before {
-  private readonly copies: readonly { intended: Uint8Array; credit: Uint8Array }[];
+  private readonly copies: ReadonlyMap<PatchRegion, { intended: Uint8Array; credit: Uint8Array }>;
 
   constructor(private readonly space: PatchSpace) {
-    this.copies = space.regions.map(({ intended, credit }) => ({ intended: intended.slice(), credit: credit.slice() }));
+    this.copies = new Map(
+      space.regions.map((region) => [region, { intended: region.intended.slice(), credit: region.credit.slice() }]),
+    );
   }
 
   /** The bytes that stood there; undefined outside. */
   read(start: number, length: number): Uint8Array | undefined {
     const region = this.space.find(start, length);
-    if (region === undefined) return undefined;
-    const copy = this.copies[this.space.regions.indexOf(region)];
+    const copy = region && this.copies.get(region);
+    if (region === undefined || copy === undefined) return undefined;
     return copy.intended.subarray(start - region.start, start - region.start + length);
   }
 
   /** Puts back bytes and credit. */
   restore(start: number, length: number): void {
     const region = this.space.find(start, length);
-    if (region === undefined) return;
-    const copy = this.copies[this.space.regions.indexOf(region)];
+    const copy = region && this.copies.get(region);
+    if (region === undefined || copy === undefined) return;
     const at = start - region.start;
     region.intended.set(copy.intended.subarray(at, at + length), at);
     region.credit.set(copy.credit.subarray(at, at + length), at);

@@ -1,6 +1,7 @@
 // The intended layer under construction: a copy of the built text over which the mechanisms are replayed in the
 // kernel's order, and a map that credits each byte to the mechanism that wrote it last.
 import type { KernelOffset } from "../../bytes/brand.ts";
+import { RangeIndex } from "../../bytes/range-index.ts";
 
 /** Credit of bytes whose intended value follows from state that the dump does not hold. */
 export const UNJUDGED = 255;
@@ -33,23 +34,23 @@ export function patchRegion(name: string, start: KernelOffset, built: Uint8Array
 export class PatchSpace {
   readonly regions: readonly PatchRegion[];
   private last: PatchRegion | undefined;
+  private readonly index: RangeIndex<PatchRegion>;
   private readonly forgotten = new Map<string, Unjudged>();
 
   constructor(regions: readonly PatchRegion[]) {
     this.regions = [...regions].sort((a, b) => a.start - b.start);
+    this.index = new RangeIndex(
+      this.regions.map((region) => ({ start: region.start, length: region.built.length, value: region })),
+    );
   }
 
   /** The region that holds all of [offset, offset+length). */
   find(offset: KernelOffset, length = 1): PatchRegion | undefined {
     const { last } = this;
     if (last !== undefined && offset >= last.start && offset + length <= last.start + last.built.length) return last;
-    for (const region of this.regions) {
-      if (offset >= region.start && offset + length <= region.start + region.built.length) {
-        this.last = region;
-        return region;
-      }
-    }
-    return undefined;
+    const region = this.index.find(offset, length)?.value;
+    if (region !== undefined) this.last = region;
+    return region;
   }
 
   /** A view of the intended bytes; undefined outside. */

@@ -3,6 +3,7 @@
 import type { BuiltObject, BuiltSection } from "../../built/object.ts";
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
+import { RangeIndex } from "../../bytes/range-index.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { getI32 } from "../../x86/encode.ts";
 import type { SiteContext } from "../base/context.ts";
@@ -151,11 +152,14 @@ function partOf(object: BuiltObject, table: BuiltSection, listed: Listed | undef
 function candidates(kernel: Kernel, { object, unknown }: Replayed): BuiltSection[] {
   const out: BuiltSection[] = [];
   const told = new Set(unknown.map((part) => part.address));
+  const starts = new Set<KernelOffset>();
   const add = (table: BuiltSection | undefined): void => {
     if (table === undefined || table.executable || table.bytes.length === 0 || table.bytes.length > MAX_TABLE) return;
     if (NO_SITES.has(table.name)) return;
     if (KNOWN.has(table.name) && !told.has(fromKernelOffset(table.start))) return;
-    if (!out.some((each) => each.start === table.start)) out.push(table);
+    if (starts.has(table.start)) return;
+    starts.add(table.start);
+    out.push(table);
   };
   for (const name of object.sectionNames()) {
     // Big sections hold many things; the tables in them lie between symbols.
@@ -190,6 +194,17 @@ function symbolPairs(kernel: Kernel): (readonly [string, string])[] {
   return pairs;
 }
 
+const textOf = new WeakMap<BuiltObject, RangeIndex<BuiltSection>>();
+
+function textIndex(object: BuiltObject): RangeIndex<BuiltSection> {
+  let known = textOf.get(object);
+  if (known === undefined) {
+    known = new RangeIndex(object.text.map((part) => ({ start: part.start, length: part.bytes.length, value: part })));
+    textOf.set(object, known);
+  }
+  return known;
+}
+
 interface Listed {
   readonly stride: number;
   readonly places: KernelOffset[];
@@ -201,10 +216,9 @@ export function listedPlaces(object: BuiltObject, table: BuiltSection): Listed |
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const relative = (at: number): KernelOffset => start + at + getI32(bytes, at);
   const absolute = (at: number): KernelOffset => toKernelOffset(view.getBigUint64(at, true)) ?? -1;
-  const text = object.text;
+  const text = textIndex(object);
   const isCode = (place: KernelOffset): boolean =>
-    text.some((part) => place >= part.start && place < part.start + part.bytes.length) ||
-    (place >= 0 && object.at(place)?.executable === true);
+    text.find(place) !== undefined || (place >= 0 && object.at(place)?.executable === true);
   const tryForm = (stride: number, field: number, place: (at: number) => KernelOffset): Listed | undefined => {
     const count = Math.floor((bytes.length - field) / stride) + 1;
     if (bytes.length < field || count < 1) return undefined;
