@@ -11,8 +11,6 @@ import { type Edge, ended, saysFree, WaitGraph } from "./wait-graph.ts";
 
 type Found = HangCause | HangDeadlock;
 
-/** Idle loops, where a CPU with interrupts off is about to halt. */
-const IDLE = /(^|_)(idle|safe_halt|halt|mwait|play_dead|stop_this_cpu|cpu_startup_entry)/;
 const ZERO = formatAddress(0n);
 
 export class HangCauses {
@@ -32,8 +30,8 @@ export class HangCauses {
     this.ownersGone();
     this.lostWakeups();
     this.unanswered();
-    this.lockups();
     this.lostUnlocks();
+    this.lockups();
     this.graceStalls();
     this.hungTasks();
     const told = new Set(this.out.map(({ id }) => id));
@@ -95,16 +93,16 @@ export class HangCauses {
         const rest = cycle.filter((edge) => edge !== flusher);
         const title = `${actorName(flusher.from)} flushes a work that waits for ${rest.map(({ lock }) => this.name(lock)).join(", ")}, which the flusher has`;
         this.add("hang.work-flush", title, [flusher, ...rest], { lock: rest[0]?.lock });
+      } else if (cycle.every((edge) => edge.kind === "lock" && edge.owned)) {
+        // locks/ tells deadlocks of sleeping locks with owners.
+        for (const { from } of cycle) this.explained.add(from.key);
+        for (const key of this.graph.behind(new Set(cycle.map(({ from }) => from.key)))) this.explained.add(key);
       } else if (cycle.length === 1) {
         const reader = first.what.includes("to read");
         const why = reader ? "it has it for reading already, and a writer waits in between" : "it has it already";
         this.add("hang.self-deadlock", `${actorName(first.from)} waits for ${this.name(first.lock)}: ${why}`, cycle, {
           notes: this.interrupted(first),
         });
-      } else if (cycle.every((edge) => edge.kind === "lock" && edge.owned)) {
-        // locks/ tells deadlocks of sleeping locks with owners.
-        for (const { from } of cycle) this.explained.add(from.key);
-        for (const key of this.graph.behind(new Set(cycle.map(({ from }) => from.key)))) this.explained.add(key);
       } else this.deadlock(cycle);
     }
   }
@@ -186,7 +184,13 @@ export class HangCauses {
     const seen = new Set<string>();
     const wakes = this.graph.somebodyWakes;
     for (const edge of this.graph.edges) {
-      if (wakes || edge.lock === undefined || this.explained.has(edge.from.key) || seen.has(formatAddress(edge.lock)))
+      if (
+        wakes ||
+        edge.moment ||
+        edge.lock === undefined ||
+        this.explained.has(edge.from.key) ||
+        seen.has(formatAddress(edge.lock))
+      )
         continue;
       const done = edge.sleep?.kind === "completion" && (edge.sleep.done ?? 0) > 0;
       const free =
@@ -233,7 +237,7 @@ export class HangCauses {
     const limit = machine.watchdogSeconds;
     for (const cpu of machine.online) {
       const actor = actors.onCpu(cpu);
-      if (actor === undefined || this.explained.has(actor.key) || this.isIdle(actor)) continue;
+      if (actor === undefined || this.explained.has(actor.key) || this.graph.isIdle(actor)) continue;
       const since = machine.sinceWatchdog(cpu);
       const behind = machine.clockBehind(cpu);
       const edge = this.graph.edgeOf(actor);
@@ -241,21 +245,31 @@ export class HangCauses {
       // Who spins is stuck because of the one that has the lock.
       if (chain?.root !== undefined && chain.root.key !== actor.key && chain.root.cpu !== undefined) continue;
       const edges = chain?.edges ?? [];
+      const last = edges[edges.length - 1];
+      const notes =
+        last?.kind === "spin" && last.lock !== undefined && last.to.length === 0 ? this.holderNotes(last.lock) : [];
       const top = actors.place(actor, 1)[0] ?? "code that is not known";
       if (actor.interruptsOff === true && behind !== undefined && behind >= limit) {
         const title = `CPU ${cpu} has run with interrupts off for ${behind.toFixed(0)} s, in ${top}`;
         this.add("hang.hard-lockup", title, edges, {
           members: [actor],
+          notes,
           root: edges.length > 0 ? undefined : this.step(actor, "runs with interrupts off"),
         });
       } else if (since !== undefined && since > 2 * limit && this.hasRunFor(actor, 2 * limit)) {
         const title = `CPU ${cpu} has not let other tasks run for ${since} s, in ${top}`;
         this.add("hang.soft-lockup", title, edges, {
           members: [actor],
+          notes,
           root: edges.length > 0 ? undefined : this.step(actor, "does not give up the CPU"),
         });
       }
     }
+  }
+
+  private holderNotes(lock: VirtualAddress): string[] {
+    const why = this.graph.holderUnknown(lock);
+    return [why === undefined ? `Nobody has ${this.name(lock)}.` : `Who has ${this.name(lock)} is not known: ${why}.`];
   }
 
   /** A CPU that has changed its task since lets others run, whatever became of its watchdog. */
@@ -263,29 +277,14 @@ export class HangCauses {
     return details.since !== undefined && details.since >= BigInt(seconds) * 1_000_000_000n;
   }
 
-  private isIdle(actor: Actor): boolean {
-    const [first] = this.graph.actors.frames(actor);
-    return actor.task.pid === 0 && (first === undefined || IDLE.test(first.place.symbol));
-  }
-
   /** A CPU spins for a lock that is taken, and no stack of any CPU or task stands where it has it. */
   private lostUnlocks(): void {
-    const { machine, actors } = this.graph;
-    const cpus = machine.online;
-    // Of a CPU without registers, or that runs what may have the lock through a pointer, nothing is known.
-    const known = cpus.every((cpu) => {
-      const actor = actors.onCpu(cpu);
-      if (actor === undefined) return false;
-      const { levels, end } = actors.stack(actor);
-      const user = levels.length === 0 && end === "user";
-      return user || this.isIdle(actor) || this.graph.edgeOf(actor)?.kind === "spin";
-    });
     const seen = new Set<string>();
     for (const edge of this.graph.edges) {
       if (edge.kind !== "spin" || edge.lock === undefined || this.explained.has(edge.from.key)) continue;
-      if (edge.to.length > 0 || !known || seen.has(formatAddress(edge.lock))) continue;
-      if (edge.word === undefined || edge.word.state === "free" || edge.word.state === "impossible") continue;
+      if (edge.to.length > 0 || edge.moment || seen.has(formatAddress(edge.lock))) continue;
       seen.add(formatAddress(edge.lock));
+      if (this.graph.holderUnknown(edge.lock) !== undefined) continue;
       const waiting = this.graph.edges.filter(({ lock }) => lock === edge.lock);
       this.add(
         "hang.lost-unlock",
@@ -293,7 +292,7 @@ export class HangCauses {
         [edge],
         {
           members: waiting.map(({ from }) => from),
-          notes: ["Every other CPU is idle, in user mode or spins itself, and no task sleeps where it has it."],
+          notes: ["Every other CPU is idle, in user mode or spins itself, and no stack stands where it may have it."],
         },
       );
     }
@@ -306,7 +305,7 @@ export class HangCauses {
     const readers = [
       ...grace.cpus.flatMap((cpu) => this.graph.actors.onCpu(cpu) ?? []),
       ...grace.tasks.flatMap((task) => this.graph.actors.get(formatAddress(task)) ?? []),
-    ].filter((actor) => !this.isIdle(actor));
+    ].filter((actor) => !this.graph.isIdle(actor));
     const [first] = readers;
     if (first === undefined || readers.every(({ key }) => this.explained.has(key))) return;
     const waiting = this.graph.edges.filter(({ sleep }) => sleep?.kind === "rcu");

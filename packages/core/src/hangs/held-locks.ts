@@ -15,21 +15,38 @@ const TAKES =
 const RELEASES =
   /^(_*(raw_)?(spin|read|write)_unlock(_bh|_irq|_irqrestore)*|mutex_unlock|up|up_(read|write)|rt_mutex_unlock|rt_(spin|read|write)_unlock\w*|_*(native_|pv_)?queued_(spin|read|write)_unlock\w*|_*ticket_spin_unlock\w*|xen_spin_unlock\w*)$/;
 const TRIES = /trylock/;
+/** Those among them that sleep: who has one may be on no CPU. */
+const SLEEPS = /mutex|down|^up|rt_(spin|read|write)_/;
 /** Longest function that is followed, in bytes; steps and counts that are told apart. */
 const MAX_BYTES = 16384;
 const MAX_STEPS = 40_000;
 const MAX_COUNT = 3;
 
 type Operation = "takes" | "releases" | "tries";
+/** What an instruction does to the count: a try and what a callee may do happens or does not. */
+type Effect = Operation | "may-release";
+
+interface Performed {
+  readonly what: Operation;
+  /** undefined when it is no constant: a lock that was reached through a pointer */
+  readonly lock: bigint | undefined;
+  readonly spins: boolean;
+}
 
 interface Code {
-  readonly operations: ReadonlyMap<number, { readonly what: Operation; readonly lock: bigint }>;
+  readonly operations: ReadonlyMap<number, Performed>;
+  /** position of a call of anything else → where that begins */
+  readonly calls: ReadonlyMap<number, VirtualAddress>;
   /** position of an instruction → where execution goes on, and whether the operation there happens */
   readonly next: ReadonlyMap<number, readonly number[]>;
 }
 
+/** Calls inside of calls that are looked into for a lock that is left taken: of what lies deeper, paths that exclude each other say yes. */
+const DEPTH = 1;
+
 export class HeldLocks {
   private readonly codes = new Map<bigint, Code | null>();
+  private readonly leaving = new Map<string, boolean>();
 
   constructor(private readonly kernel: Kernel) {}
 
@@ -37,19 +54,74 @@ export class HeldLocks {
   of(frame: Frame, lock: VirtualAddress): Held {
     const code = this.codeOf(frame.start);
     if (code === undefined || ![...code.operations.values()].some((each) => each.lock === lock)) return "no";
-    const target = Number(frame.address - frame.start);
-    const counts = this.countsAt(code, target, lock);
+    const counts = this.countsAt(code, Number(frame.address - frame.start), (at) => {
+      const operation = code.operations.get(at);
+      if (operation?.lock === lock) return operation.what;
+      const callee = operation === undefined ? code.calls.get(at) : undefined;
+      return callee !== undefined && this.releasesFor(callee, lock) ? "may-release" : undefined;
+    });
     if (counts.size === 0 || (counts.size === 1 && counts.has(0))) return "no";
     return counts.has(0) ? "maybe" : "yes";
   }
 
-  /** Locks with constant addresses that the function takes or releases anywhere. */
-  locksOf(frame: Frame): ReadonlySet<bigint> {
-    return new Set([...(this.codeOf(frame.start)?.operations.values() ?? [])].map(({ lock }) => lock));
+  /**
+   * Whether the function may have a spinning lock that its code does not name: taken through a pointer, or by a function
+   * that it called and that came back with it. True of code that cannot be read.
+   * @param deep also look into what it called
+   */
+  hasUnknown(frame: Frame, deep: boolean): boolean {
+    const code = this.codeOf(frame.start);
+    if (code === undefined) return true;
+    const counts = this.countsAt(code, Number(frame.address - frame.start), (at) =>
+      this.unknownOperation(code, at, deep ? DEPTH : 0),
+    );
+    return [...counts].some((count) => count > 0);
   }
 
-  /** How often the lock has been taken when the instruction that ends at `target` is under way, by path. */
-  private countsAt({ operations, next }: Code, target: number, lock: bigint): Set<number> {
+  private unknownOperation(code: Code, at: number, depth: number): Effect | undefined {
+    const operation = code.operations.get(at);
+    if (operation !== undefined) return operation.spins && operation.lock === undefined ? operation.what : undefined;
+    const callee = depth > 0 ? code.calls.get(at) : undefined;
+    return callee !== undefined && this.leavesTaken(callee, depth - 1) ? "tries" : undefined;
+  }
+
+  /** Whether a function may come back with a spinning lock that it has taken. */
+  private leavesTaken(start: VirtualAddress, depth: number): boolean {
+    const key = `${start} ${depth}`;
+    let leaves = this.leaving.get(key);
+    if (leaves === undefined) {
+      this.leaving.set(key, false); // what calls itself adds nothing of its own
+      const code = this.codeOf(start);
+      const effect = (at: number): Effect | undefined => {
+        const operation = code?.operations.get(at);
+        if (operation !== undefined) return operation.spins ? operation.what : undefined;
+        return code === undefined ? undefined : this.unknownOperation(code, at, depth);
+      };
+      leaves = code !== undefined && [...this.countsAt(code, undefined, effect)].some((count) => count > 0);
+      this.leaving.set(key, leaves);
+    }
+    return leaves;
+  }
+
+  /** A function that releases the lock, or one that it was handed, without having taken it. */
+  private releasesFor(start: VirtualAddress, lock: VirtualAddress): boolean {
+    const own = [...(this.codeOf(start)?.operations.values() ?? [])].filter(
+      (each) => each.lock === lock || each.lock === undefined,
+    );
+    return own.some(({ what }) => what === "releases") && !own.some(({ what }) => what !== "releases");
+  }
+
+  /** Locks with constant addresses that the function takes or releases anywhere. */
+  locksOf(frame: Frame): ReadonlySet<bigint> {
+    return new Set([...(this.codeOf(frame.start)?.operations.values() ?? [])].flatMap(({ lock }) => lock ?? []));
+  }
+
+  /** How often locks have been taken when the instruction that ends at `target` is under way, or at every return. */
+  private countsAt(
+    { next }: Code,
+    target: number | undefined,
+    effectAt: (at: number) => Effect | undefined,
+  ): Set<number> {
     const out = new Set<number>();
     const seen = new Set<number>();
     const work: [number, number][] = [[0, 0]];
@@ -61,21 +133,21 @@ export class HeldLocks {
       const followers = next.get(at);
       if (followers === undefined) continue;
       // The call that has not returned is under way: what it takes or releases has not happened.
-      if (this.endOf(next, at) === target || at === target) {
+      if (target !== undefined && (this.endOf(next, at) === target || at === target)) {
         out.add(count);
         continue;
       }
-      const operation = operations.get(at);
-      const own = operation !== undefined && operation.lock === lock ? operation.what : undefined;
+      const own = effectAt(at);
       const after =
         own === "takes" || own === "tries"
           ? Math.min(MAX_COUNT, count + 1)
-          : own === "releases"
+          : own === "releases" || own === "may-release"
             ? Math.max(0, count - 1)
             : count;
+      if (target === undefined && followers.length === 0) out.add(after);
       for (const follower of followers) {
         work.push([follower, after]);
-        if (own === "tries") work.push([follower, count]);
+        if (own === "tries" || own === "may-release") work.push([follower, count]);
       }
     }
     return out;
@@ -101,27 +173,35 @@ export class HeldLocks {
     const bytes = functionBytes(this.kernel, start, Math.min(size, MAX_BYTES));
     if (bytes === undefined) return undefined;
     const inlined = inlinedUnlocks(bytes, start);
-    const operations = new Map<number, { what: Operation; lock: bigint }>();
+    const operations = new Map<number, Performed>();
+    const calls = new Map<number, VirtualAddress>();
     for (const { at, target, rdi } of callOperands(bytes, start, inlined)) {
-      if (rdi === undefined) continue;
-      const what = inlined.has(at) ? "releases" : target === undefined ? undefined : this.operationOf(target);
-      if (what !== undefined) operations.set(Number(at - start), { what, lock: rdi });
+      const position = Number(at - start);
+      const callee = target === undefined ? undefined : this.calleeOf(target);
+      const what = inlined.has(at) ? "releases" : callee === undefined ? undefined : operationOf(callee.name);
+      const spins = inlined.has(at) || (callee !== undefined && !SLEEPS.test(callee.name));
+      // An inlined store through a pointer may be any store: it is a release only where it is one of a known lock.
+      if (what !== undefined && !(inlined.has(at) && rdi === undefined))
+        operations.set(position, { what, lock: rdi, spins });
+      else if (callee !== undefined && callee.address !== start) calls.set(position, callee.address);
     }
     const next = new Map<number, readonly number[]>();
     const ends = new Map<number, number>();
     follow(bytes, start, next, ends);
     this.ends.set(next, ends);
-    return { operations, next };
+    return { operations, calls, next };
   }
 
-  private operationOf(target: number): Operation | undefined {
+  private calleeOf(target: number): { readonly name: string; readonly address: VirtualAddress } | undefined {
     const address = (0xffffffff80000000n + BigInt(target)) as VirtualAddress;
     const near = this.kernel.allSymbols.nearest(address);
-    if (near === undefined || near.offset > 16) return undefined;
-    const { name } = near.symbol;
-    if (TRIES.test(name) && TAKES.test(name.replace("trylock", "lock"))) return "tries";
-    return TAKES.test(name) ? "takes" : RELEASES.test(name) ? "releases" : undefined;
+    return near === undefined || near.offset > 16 ? undefined : { name: near.symbol.name, address };
   }
+}
+
+function operationOf(name: string): Operation | undefined {
+  if (TRIES.test(name) && TAKES.test(name.replace("trylock", "lock"))) return "tries";
+  return TAKES.test(name) ? "takes" : RELEASES.test(name) ? "releases" : undefined;
 }
 
 /** movb $0, (%rdi): the release of a queued spinlock, written over a paravirtual call (c6 07 00). */

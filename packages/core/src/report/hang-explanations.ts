@@ -21,7 +21,7 @@ export const HANG_EXPLANATIONS: Readonly<Record<HangCause["id"], Words>> = {
     title: "a lock is taken, CPUs spin for it, and nobody has it",
     means: "Whoever took it went away without a release, or wrote the word by mistake.",
     decided:
-      "The registers of all online CPUs are in the dump; all others are idle, in user mode or spin themselves, and no function on any stack stands between a lock and an unlock of that address. A lock that was just released is none: its word is free.",
+      "The registers of all online CPUs are in the dump; all others are idle, in user mode or spin themselves, and no function on any stack stands between a lock and an unlock of that address, or of a lock that it reaches through a pointer: then the holder is unknown, and `sys` says so instead. All stacks can be followed to their ends. A lock that is being handed over is none.",
     next: "Look for a way out of a function without an unlock: palimpsest locks DUMP WHERE names the code that takes it.",
   },
   "hang.lost-wakeup": {
@@ -29,7 +29,7 @@ export const HANG_EXPLANATIONS: Readonly<Record<HangCause["id"], Words>> = {
     means:
       "The release or completion happened and the sleeper was not woken, or it went to sleep without looking again.",
     decided:
-      "The waiter is on the list, its task sleeps, the word says that nobody has it (or the completion is done), and no CPU is in code that wakes somebody.",
+      "The waiter is on the list, its task sleeps, the word says that nobody has it (or the completion is done), nobody else who waited for it has been woken, and no CPU or runnable task is in code that wakes somebody or goes on from such a sleep.",
     next: "Look at who releases without the lock's own functions, and at barriers between the condition and the sleep.",
   },
   "hang.dead-owner": {

@@ -28,8 +28,10 @@ export function askedLock(state: LockState, address: VirtualAddress, chosen: Loc
     chosen === undefined ? provenFact(state, facts, address, here) : chosenFact(state, facts, address, chosen, here),
   );
   const around = here.length > 0 ? [] : sameSymbol(kernel, known, address);
-  const findings = lockStateFindings(state, [lock], []).filter(
-    (finding) => finding.id !== "hang.deadlock" || finding.cycle.some((step) => step.lock === lock.address),
+  const findings = lockStateFindings(state, [lock], []).filter((finding) =>
+    finding.id === "hang.deadlock"
+      ? finding.cycle.some((step) => step.lock === lock.address)
+      : finding.id !== "hang.self-deadlock" || finding.address === lock.address,
   );
   return { locks: [lock], looked: 1, findings, ...untoldOf(state), notes: [...notesOf(state), ...around] };
 }

@@ -1,8 +1,9 @@
-// hang.deadlock: tasks of which each sleeps for a lock that the next one has, in a circle. Waiter lists prove who sleeps for
+// hang.deadlock: tasks of which each sleeps for a lock that the next one has, in a circle; hang.self-deadlock: one that sleeps
+// for what it has. Waiter lists prove who sleeps for
 // what, owner words prove who has it; a reader's hint or a semaphore's last holder proves nothing and is not followed.
 import { formatAddress, toKernelOffset } from "../../bytes/brand.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import type { DeadlockStep, HangDeadlock } from "../../results/types.ts";
+import type { DeadlockStep, HangCause, HangDeadlock } from "../../results/types.ts";
 import { type Task, taskName } from "../../tasks/tasks.ts";
 import type { LockKind } from "../code/lock-kinds.ts";
 import { callersOf } from "../waits/lock-waiters.ts";
@@ -22,7 +23,11 @@ interface Edge {
 }
 
 /** All circles, each once. */
-export function deadlocks(kernel: Kernel, decoder: LockDecoder, waits: readonly TaskWait[]): HangDeadlock[] {
+export function deadlocks(
+  kernel: Kernel,
+  decoder: LockDecoder,
+  waits: readonly TaskWait[],
+): (HangDeadlock | HangCause)[] {
   const edges = new Map<string, Edge>();
   for (const wait of waits) {
     // A task that was woken is about to take the lock or to try again.
@@ -30,7 +35,7 @@ export function deadlocks(kernel: Kernel, decoder: LockDecoder, waits: readonly 
     const owner = provenOwner(decoder, wait)?.address;
     if (owner !== undefined) edges.set(formatAddress(wait.task.address), { wait, owner });
   }
-  const out: HangDeadlock[] = [];
+  const out: (HangDeadlock | HangCause)[] = [];
   const done = new Set<string>();
   for (const start of edges.keys()) {
     const path: string[] = [];
@@ -43,38 +48,73 @@ export function deadlocks(kernel: Kernel, decoder: LockDecoder, waits: readonly 
     const from = at === undefined ? -1 : path.indexOf(at);
     if (from < 0) continue;
     const cycle = path.slice(from, from + MAX_CYCLE).flatMap((task) => edges.get(task) ?? []);
-    out.push(findingOf(kernel, cycle));
+    out.push(cycle.length === 1 ? itself(kernel, cycle[0], edges) : findingOf(kernel, cycle));
   }
   return out;
 }
 
+function stepOf(kernel: Kernel, { wait: { task, lock, kind, frames } }: Edge): DeadlockStep {
+  const name = symbolOf(kernel, lock);
+  return {
+    task: taskName(task),
+    address: formatAddress(task.address),
+    waitsFor: name === "" ? `the ${TYPES[kind] ?? kind} at ${formatAddress(lock)}` : name,
+    lock: formatAddress(lock),
+    type: TYPES[kind] ?? kind,
+    at: [frames[0]?.symbol ?? "", ...callersOf(frames)].filter((place) => place !== "").slice(0, FRAMES),
+  };
+}
+
+/** One task that has taken a lock twice, and how many sleep for what it has. */
+function itself(kernel: Kernel, edge: Edge, edges: ReadonlyMap<string, Edge>): HangCause {
+  const { wait } = edge;
+  const step = stepOf(kernel, edge);
+  const behind = new Set([step.address]);
+  for (let before = 0; before < behind.size; ) {
+    before = behind.size;
+    for (const [task, { owner }] of edges) if (behind.has(owner)) behind.add(task);
+  }
+  return {
+    id: "hang.self-deadlock",
+    severity: "error",
+    address: step.lock,
+    length: 8,
+    object: objectOf(kernel, wait),
+    symbol: symbolOf(kernel, wait.lock),
+    title: `${step.task} waits for ${step.waitsFor}, which it has itself`,
+    notes: interruptible(wait.task) ? ["A signal to it would end it."] : [],
+    chain: [
+      {
+        who: step.task,
+        pid: wait.task.pid,
+        cpu: null,
+        what: `sleeps for the ${step.type} ${step.waitsFor}`,
+        lock: step.lock,
+        at: step.at,
+      },
+    ],
+    behind: behind.size - 1,
+    source: "dump",
+  };
+}
+
+function objectOf(kernel: Kernel, { lock }: TaskWait): string {
+  const near = toKernelOffset(lock) === undefined ? undefined : kernel.allSymbols.nearest(lock);
+  return near?.symbol.module ?? "vmlinux";
+}
+
 function findingOf(kernel: Kernel, cycle: readonly Edge[]): HangDeadlock {
-  const steps = cycle.map((edge): DeadlockStep => {
-    const { task, lock, kind, frames } = edge.wait;
-    const name = symbolOf(kernel, lock);
-    return {
-      task: taskName(task),
-      address: formatAddress(task.address),
-      waitsFor: name === "" ? `the ${TYPES[kind] ?? kind} at ${formatAddress(lock)}` : name,
-      lock: formatAddress(lock),
-      type: TYPES[kind] ?? kind,
-      at: [frames[0]?.symbol ?? "", ...callersOf(frames)].filter((place) => place !== "").slice(0, FRAMES),
-    };
-  });
+  const steps = cycle.map((edge) => stepOf(kernel, edge));
   const [{ wait }] = cycle;
-  const near = toKernelOffset(wait.lock) === undefined ? undefined : kernel.allSymbols.nearest(wait.lock);
   const names = steps.map((step) => step.task).join(", ");
   return {
     id: "hang.deadlock",
     severity: "error",
     address: formatAddress(wait.lock),
     length: 8,
-    object: near?.symbol.module ?? "vmlinux",
+    object: objectOf(kernel, wait),
     symbol: symbolOf(kernel, wait.lock),
-    title:
-      steps.length === 1
-        ? `${names} waits for ${steps[0].waitsFor}, which it has itself`
-        : `${steps.length} tasks wait for each other: ${names}`,
+    title: `${steps.length} tasks wait for each other: ${names}`,
     notes: [
       ...steps.map((step, i) => {
         const next = steps[(i + 1) % steps.length];
