@@ -20,6 +20,7 @@ const RESULTS = {
   symbols: "SymbolsResult",
   log: "LogResult",
   cpus: "CpusResult",
+  sys: "SysResult",
   tasks: "TasksResult",
   stack: "StackResult",
   read: "ReadResult",

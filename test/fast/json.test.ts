@@ -63,6 +63,7 @@ describe("every command", () => {
     ["symbols", "healthy", ["no_such_symbol"], 2],
     ["log", "healthy", [], 0],
     ["cpus", "healthy", [], 0],
+    ["sys", "healthy", [], 0],
     ["tasks", "healthy", [], 0],
     ["stack", "healthy", ["all"], 0],
     ["locks", "healthy", [], 0],

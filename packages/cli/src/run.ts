@@ -19,6 +19,7 @@ import { registerRecord } from "./commands/records/record.ts";
 import { registerServe } from "./commands/records/serve.ts";
 import { registerSite } from "./commands/site.ts";
 import { registerSymbols } from "./commands/symbols.ts";
+import { registerSys } from "./commands/sys.ts";
 import { registerTasks } from "./commands/tasks.ts";
 import { registerTypes } from "./commands/types.ts";
 import { fail } from "./failure.ts";
@@ -28,6 +29,7 @@ import { note, print } from "./terminal.ts";
 const COMMANDS: readonly ((program: Command) => void)[] = [
   registerDiagnose,
   registerInfo,
+  registerSys,
   registerSite,
   registerLog,
   registerCpus,

@@ -20,6 +20,7 @@ import type {
   SiteResult,
   SymbolsResult,
 } from "../results/results.ts";
+import type { SysResult } from "../results/sys-results.ts";
 import type { StackResult, TasksResult } from "../results/task-results.ts";
 import type { TypesResult } from "../results/types-results.ts";
 import { cpusOf } from "./cpus.ts";
@@ -33,6 +34,7 @@ import type { ProveChoice } from "./prove-pairs.ts";
 import { type ReadOptions, readOf } from "./read.ts";
 import { disassemblyOf, siteOf } from "./site.ts";
 import { symbolsOf } from "./symbols.ts";
+import { sysOf } from "./sys.ts";
 import { stacksOf, type TaskChoice, tasksOf } from "./task-stacks.ts";
 import { typesOf } from "./types.ts";
 import { TOOL } from "./version.ts";
@@ -95,6 +97,11 @@ export class Analysis {
   /** What each CPU was doing. */
   async cpus(): Promise<CpusResult> {
     return cpusOf(this.kernel);
+  }
+
+  /** The machine when the dump was taken, on one screen. */
+  async sys(): Promise<SysResult> {
+    return sysOf(this.kernel);
   }
 
   /** Every task, or those that a PID, a name with * and ?, or state letters mean. */
