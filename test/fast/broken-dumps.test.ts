@@ -113,6 +113,9 @@ describe("what keeps a part of the kernel from being seen", () => {
     });
     expect(result.complete ?? false).toBe(false);
     expect(told.join("\n")).toContain(`share the bytes of the file at 0x${shared.toString(16)}`);
+    expect(told.join("\n")).toContain("neither is read");
+    // What nobody can tell is absent, never wrong.
+    expect(result.findings ?? []).toEqual([]);
   });
 });
 

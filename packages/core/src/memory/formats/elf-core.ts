@@ -183,11 +183,12 @@ function readLoads(source: ByteSource, header: ElfHeader, problems: string[]): L
     const at = (value: number) => `0x${value.toString(16)}`;
     problems.push(
       `${source.name}: program headers: the segments of physical ${at(first.physical)} and ${at(second.physical)} ` +
-        `share the bytes of the file at ${at(second.offset)}: one of them holds other memory than it says`,
+        `share the bytes of the file at ${at(second.offset)}: one of them holds other memory than it says, and neither is read`,
     );
   }
+  const trusted = shared === undefined ? runs : runs.filter((run) => !shared.disputed.has(run));
   const wrong = cutCount > 0 || count < claimed || shared !== undefined;
-  return { runs, mapped: mapped.subarray(0, mappedLength), notes, parts, wrong };
+  return { runs: trusted, mapped: mapped.subarray(0, mappedLength), notes, parts, wrong };
 }
 
 /** A u64 as a number, rounded above 2^53: only compared with sizes and limits, which such a value always exceeds. */

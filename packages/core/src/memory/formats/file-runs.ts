@@ -37,20 +37,30 @@ export function mergeRuns(runs: readonly FileRun[]): FileRun[] {
   return out;
 }
 
-/** Two runs that claim the same bytes of the file for different physical memory: one of them at least is wrong. */
-export function sharedBytes(
-  runs: readonly FileRun[],
-): { readonly first: FileRun; readonly second: FileRun } | undefined {
+/** Runs that claim the same bytes of the file for different physical memory: which of them is right, nobody can tell. */
+export interface SharedBytes {
+  readonly first: FileRun;
+  readonly second: FileRun;
+  /** those two and all others */
+  readonly disputed: ReadonlySet<FileRun>;
+}
+
+/** Which runs share bytes of the file; undefined when none do, as it should be. */
+export function sharedBytes(runs: readonly FileRun[]): SharedBytes | undefined {
   const sorted = [...runs].sort((a, b) => a.offset - b.offset || a.physical - b.physical);
+  const disputed = new Set<FileRun>();
+  let pair: { readonly first: FileRun; readonly second: FileRun } | undefined;
   let widest: FileRun | undefined;
   for (const run of sorted) {
     const overlaps = widest !== undefined && run.offset < widest.offset + widest.length;
     // One mapped page is told a thousand times, at the same distance.
-    if (widest !== undefined && overlaps && run.physical - run.offset !== widest.physical - widest.offset)
-      return { first: widest, second: run };
+    if (widest !== undefined && overlaps && run.physical - run.offset !== widest.physical - widest.offset) {
+      pair ??= { first: widest, second: run };
+      disputed.add(widest).add(run);
+    }
     if (widest === undefined || run.offset + run.length > widest.offset + widest.length) widest = run;
   }
-  return undefined;
+  return pair && { ...pair, disputed };
 }
 
 /** The ranges of runs that are sorted and do not overlap. */
