@@ -36,5 +36,6 @@ export type * from "./results/prove-results.ts";
 export type * from "./results/read-results.ts";
 export type * from "./results/results.ts";
 export type * from "./results/sys-results.ts";
+export type * from "./results/triage.ts";
 export type * from "./results/types.ts";
 export type * from "./results/types-results.ts";

@@ -30,7 +30,11 @@ async function diagnose(dump: string, command: Command): Promise<void> {
   await withDump(dump, options, async ({ analysis, paint }) => {
     const result = await analysis.diagnose({ prove: options.prove });
     const limit = wholeNumber(options.limit, 12);
-    printResult(options, result, (r) => auditText(r, { limit, detailed: false }, paint) + pairText(r.proofs, paint));
+    printResult(
+      options,
+      result,
+      (r) => auditText(r, { limit, detailed: false, triage: r.triage }, paint) + pairText(r.proofs, paint),
+    );
     return statusOf(result);
   });
 }

@@ -1,11 +1,13 @@
 // `diagnose` and `audit`: all checks, and the account of every byte.
 import { auditResult } from "../audit/result.ts";
 import { lockFindings } from "../locks/findings/lock-findings.ts";
+import { LockState } from "../locks/lock-state.ts";
 import type { AuditResult, DiagnoseResult } from "../results/results.ts";
 import { withBootSteps } from "./boot-steps.ts";
-import { hangsOf } from "./hangs.ts";
+import { eventsOf, hangsOf } from "./hangs.ts";
 import type { Parts } from "./parts.ts";
 import { type ProveChoice, provePairs } from "./prove-pairs.ts";
+import { triageOf } from "./sys.ts";
 import { TOOL } from "./version.ts";
 
 /** The account of every byte, by object, mechanism and verdict. */
@@ -24,9 +26,11 @@ export async function diagnosisOf(parts: Parts, prove: ProveChoice = "all"): Pro
   await parts.giveWay();
   const proved = provePairs(kernel, audit, prove);
   const { core } = await parts.images();
-  const hangs = hangsOf(kernel, locks);
+  const state = new LockState(kernel);
+  const events = eventsOf(kernel);
+  const hangs = hangsOf(state, events, locks);
   const steps = withBootSteps([...hangs.findings, ...locks, ...proved.findings], core, audit.kaslrOffset);
   const told = { ...audit, problems: [...audit.problems, ...proved.notes, ...steps.problems, ...hangs.problems] };
   const account = auditResult("palimpsest/diagnose/1", TOOL, kernel, told, steps.findings);
-  return { ...account, proofs: proved.proofs };
+  return { ...account, triage: triageOf(state, events), proofs: proved.proofs };
 }

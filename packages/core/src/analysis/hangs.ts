@@ -4,7 +4,7 @@ import { HangCauses } from "../hangs/causes.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { readKernelLog } from "../kernel/log/log.ts";
 import { type LogEvent, logEvents } from "../kernel/log/log-events.ts";
-import { LockState } from "../locks/lock-state.ts";
+import type { LockState } from "../locks/lock-state.ts";
 import type { Finding } from "../results/types.ts";
 
 /** Events of the log; none where it cannot be read, which `log` tells. */
@@ -18,9 +18,13 @@ export function eventsOf(kernel: Kernel): readonly LogEvent[] {
 }
 
 /** @param locks findings about locks: a lock whose sides do not belong together is the cause already */
-export function hangsOf(kernel: Kernel, locks: readonly Finding[]): { findings: Finding[]; problems: string[] } {
+export function hangsOf(
+  state: LockState,
+  events: readonly LogEvent[],
+  locks: readonly Finding[],
+): { findings: Finding[]; problems: string[] } {
   try {
-    const findings = new HangCauses(new LockState(kernel), eventsOf(kernel)).all();
+    const findings = new HangCauses(state, events).all();
     const mixed = locks.some(({ id }) => id === "lock.mixed");
     // Waiters of a mixed lock wait because of what it is: its own finding says who they are.
     return { findings: mixed ? findings.filter(({ id }) => id.startsWith("crash.")) : findings, problems: [] };

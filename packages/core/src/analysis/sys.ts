@@ -2,15 +2,18 @@
 // and who sleeps uninterruptibly.
 import { dumpFacts, kernelFacts } from "../audit/result.ts";
 import { formatAddress } from "../bytes/brand.ts";
+import { actorName } from "../hangs/actors.ts";
 import { lockText } from "../hangs/held-locks.ts";
 import { MachineState } from "../hangs/machine-state.ts";
+import { WaitGraph } from "../hangs/wait-graph.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { LogEvent } from "../kernel/log/log-events.ts";
 import { machineOf } from "../kernel/machine.ts";
 import { clockOf, hardwareOf, loadOf, memoryOf, nodeOf, taintOf } from "../kernel/state-facts.ts";
 import { LockState } from "../locks/lock-state.ts";
 import { isProved } from "../locks/waits/wait.ts";
-import type { SysResult, Triage, TriageEvents, TriageSleeper, TriageSpinner } from "../results/sys-results.ts";
+import type { SysResult } from "../results/sys-results.ts";
+import type { Triage, TriageEvents, TriageSleeper, TriageSpinner } from "../results/triage.ts";
 import { taskStacks } from "../tasks/stacks.ts";
 import { type TaskDetails, TaskReader } from "../tasks/task-facts.ts";
 import { eventsOf } from "./hangs.ts";
@@ -53,18 +56,34 @@ export function triageOf(state: LockState, events: readonly LogEvent[]): Triage 
     taint: taintOf(kernel) ?? null,
     tasks: { count: tasks.length, states },
     events: byKind(events),
-    spinning: state.cpuWaits.map((wait): TriageSpinner => {
-      const lock = wait.lock !== undefined && isProved(wait.evidence) ? wait.lock : undefined;
-      return {
-        cpu: wait.cpu,
-        task: wait.task === undefined ? null : { pid: wait.task.pid, comm: wait.task.comm },
-        kind: wait.kind === "rwlock" ? `rwlock (${wait.mode === "reader" ? "read" : "write"})` : "spinlock",
-        lock: lock === undefined ? null : { address: formatAddress(lock), symbol: lockText(kernel, lock) },
-      };
-    }),
+    spinning: spinnersOf(state),
     uninterruptible: waiting.slice(0, SLEEPERS).map((each) => sleeperOf(kernel, each)),
     uninterruptibleLeftOut: Math.max(0, waiting.length - SLEEPERS),
   };
+}
+
+function spinnersOf(state: LockState): TriageSpinner[] {
+  if (state.cpuWaits.length === 0) return [];
+  const graph = new WaitGraph(state);
+  return state.cpuWaits.map((wait): TriageSpinner => {
+    const lock = wait.lock !== undefined && isProved(wait.evidence) ? wait.lock : undefined;
+    const edge = graph.edges.find((each) => each.kind === "spin" && each.from.cpu === wait.cpu && each.lock === lock);
+    const holders = edge?.to.map(actorName) ?? [];
+    const unknown =
+      lock === undefined || holders.length > 0
+        ? undefined
+        : edge?.moment === true
+          ? "it is being handed over"
+          : graph.holderUnknown(lock);
+    return {
+      cpu: wait.cpu,
+      task: wait.task === undefined ? null : { pid: wait.task.pid, comm: wait.task.comm },
+      kind: wait.kind === "rwlock" ? `rwlock (${wait.mode === "reader" ? "read" : "write"})` : "spinlock",
+      lock: lock === undefined ? null : { address: formatAddress(lock), symbol: lockText(state.kernel, lock) },
+      holder: holders.length === 0 ? null : holders.join(", "),
+      holderUnknown: unknown ?? null,
+    };
+  });
 }
 
 const secondsOf = (ns: bigint): string => (Number(ns / 1_000_000n) / 1000).toFixed(3);

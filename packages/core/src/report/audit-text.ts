@@ -1,36 +1,40 @@
 // The text of `diagnose` and `audit`: findings first, then the account, on one screen.
 import type { AuditResult } from "../results/results.ts";
+import type { Triage } from "../results/triage.ts";
 import type { Finding } from "../results/types.ts";
 import { findingLines } from "./finding-text.ts";
-import { counted, grouped, size, table } from "./format.ts";
+import { counted, grouped, table } from "./format.ts";
 import { generatedBlock } from "./generated-text.ts";
 import { groupFindings } from "./groups.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
+import { triageLines } from "./sys-text.ts";
 
 export interface AuditTextOptions {
   /** Findings (groups of equal cause) that are shown; the rest is counted. 0 shows all. */
   readonly limit: number;
   /** Objects and mechanisms in full. */
   readonly detailed: boolean;
+  /** The machine when the dump was taken; left out where only the account was asked for. */
+  readonly triage?: Triage;
 }
 
-/** The head: which dump, which kernel, which machine. */
-export function headLines(result: Pick<AuditResult, "dump" | "kernel">, paint: Paint): string[] {
-  const { dump, kernel } = result;
-  const machine = [
-    kernel.cpus === null ? "" : counted(kernel.cpus, "CPU"),
-    kernel.kaslrOffset === null
-      ? ""
-      : kernel.kaslrOffset === "0x0"
-        ? "not moved by KASLR"
-        : `moved by KASLR ${kernel.kaslrOffset}`,
-    kernel.hypervisor === null ? "" : `hypervisor: ${kernel.hypervisor}`,
-  ].filter((part) => part !== "");
-  return [
-    `${paint.bold(dump.path)}  ${dump.format}, ${size(dump.size)}`,
-    `Linux ${paint.bold(kernel.release || "(release unknown)")}  ${machine.join(", ")}`,
-    `  build-id ${kernel.buildId ?? "unknown"}`,
-  ];
+/** Kinds of findings about standing still and dying, which leave code and slots as they should be. */
+const isHang = ({ id }: Finding): boolean => /^(hang|crash)\./.test(id) && id !== "hang.lock-pair";
+
+/** Something stands still or died, and nothing is wrong with the code: what the account would show is folded. */
+function isNoPatchingFault(result: AuditResult): boolean {
+  const told = result.findings.filter(({ severity }) => severity !== "note");
+  return told.some(isHang) && told.every(isHang) && result.findingsLeftOut === 0 && result.account.bytes > 0;
+}
+
+function noPatchingFault(result: AuditResult, paint: Paint): string[] {
+  const { account } = result;
+  const bytes = grouped(account.bytes - account.verdicts.absent);
+  const line = result.complete
+    ? paint.green(`Code and slots are right: not a patching fault (${bytes} bytes compared).`)
+    : paint.yellow(`No patching fault in the ${bytes} bytes that could be compared; not everything could be.`);
+  return [line, paint.dim("`palimpsest audit` has the account of every byte.")];
 }
 
 function verdictLine(result: AuditResult, paint: Paint): string {
@@ -197,17 +201,23 @@ function notCheckedLines(result: AuditResult, detailed: boolean, paint: Paint): 
 
 /** The whole report. */
 export function auditText(result: AuditResult, options: AuditTextOptions, paint: Paint): string {
+  const folded = !options.detailed && isNoPatchingFault(result);
   // Spread into an array, not into push(): a call takes some 100,000 arguments, and an audit may have more lines.
   const lines = [
     ...headLines(result, paint),
     "",
+    ...(options.triage === undefined ? [] : [...triageLines(options.triage, paint), ""]),
     verdictLine(result, paint),
     ...notCheckedLines(result, options.detailed, paint),
     ...findingBlock(result, options, paint),
-    ...accountBlock(result, paint),
-    ...mechanismBlock(result),
-    ...objectBlock(result, options.detailed),
-    ...generatedBlock(result.generated, options.detailed),
+    ...(folded
+      ? ["", ...noPatchingFault(result, paint)]
+      : [
+          ...accountBlock(result, paint),
+          ...mechanismBlock(result),
+          ...objectBlock(result, options.detailed),
+          ...generatedBlock(result.generated, options.detailed),
+        ]),
   ];
   for (const note of options.detailed ? result.notes : result.notes.slice(0, 5))
     lines.push(paint.dim(`  note: ${note}`));

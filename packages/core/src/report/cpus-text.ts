@@ -1,7 +1,7 @@
 // The text of `cpus`: a paragraph for each CPU, its frames as the kernel prints them ("? " before what could not be checked).
 import type { CpuFact, CpuLockWait, CpusResult } from "../results/cpus-results.ts";
-import { headLines } from "./audit-text.ts";
 import { bare } from "./format.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
 
 /** @param registers all registers, not only rip, rsp and rflags */

@@ -1,8 +1,8 @@
 // The text of `info`.
 import type { InfoResult } from "../results/results.ts";
-import { headLines } from "./audit-text.ts";
 import { bare, grouped, table } from "./format.ts";
 import { generatedLines } from "./generated-text.ts";
+import { headLines } from "./head-text.ts";
 import { livepatchLines } from "./livepatch-text.ts";
 import type { Paint } from "./paint.ts";
 import { paravirtLines } from "./paravirt-text.ts";

@@ -1,8 +1,8 @@
 // The text of `locks`.
 import type { ImplementationFact, LockFact, LocksResult, WaitingFact } from "../results/lock-results.ts";
-import { headLines } from "./audit-text.ts";
 import { findingLines } from "./finding-text.ts";
 import { bare, counted, grouped } from "./format.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
 
 /** The whole text. */

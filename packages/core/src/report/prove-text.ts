@@ -1,8 +1,8 @@
 // The text of `prove`: the verdict first, then the witness as a table of steps.
 import type { ProveResult, ProveStep, ProveVerdict } from "../results/prove-results.ts";
-import { headLines } from "./audit-text.ts";
 import { foldedText, foldLaps } from "./fold-steps.ts";
 import { bare, counted, grouped } from "./format.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
 
 const MEANING: Readonly<Record<ProveVerdict, string>> = {

@@ -1,8 +1,8 @@
 // The text of `site`: rows of the dump, then each layer decoded with its call sums, as the engineers of bug 838026 put it
 // together by hand.
 import type { DisassembleResult, SiteFileFacts, SiteResult } from "../results/results.ts";
-import { headLines } from "./audit-text.ts";
 import { bare } from "./format.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
 
 /** The whole view. */

@@ -1,6 +1,6 @@
 // One screen: what is known, nothing where all is as it should be, and no line longer than a terminal.
 import { expect, test } from "vitest";
-import type { Triage } from "../results/sys-results.ts";
+import type { Triage } from "../results/triage.ts";
 import { PLAIN } from "./paint.ts";
 import { triageLines } from "./sys-text.ts";
 
@@ -56,8 +56,10 @@ test("a machine in trouble", () => {
           task: { pid: 70, comm: "scribe" },
           kind: "spinlock",
           lock: { address: "0xffffffffa0025ef8", symbol: "ink_lock [quire]" },
+          holder: null,
+          holderUnknown: "CPU 0 [swapper/0 (PID 0)] runs and may have it",
         },
-        { cpu: 0, task: null, kind: "rwlock (read)", lock: null },
+        { cpu: 0, task: null, kind: "rwlock (read)", lock: null, holder: null, holderUnknown: null },
       ],
       uninterruptible: [{ pid: 71, comm: "reader", since: "14.020", sleepsIn: "__mutex_lock+0x15" }],
       uninterruptibleLeftOut: 1,
@@ -75,7 +77,8 @@ test("a machine in trouble", () => {
     "            loaded)",
     "  log       soft-lockup (3 times, first): watchdog: BUG: soft lockup - CPU#1",
     "            stuck for 22s! [scribe:70]; at 120.250 s on CPU 1 in scribe (PID 70)",
-    "  spins     CPU 1 [scribe (PID 70)] for the spinlock ink_lock [quire]",
+    "  spins     CPU 1 [scribe (PID 70)] for the spinlock ink_lock [quire]; who has",
+    "            it is not known: CPU 0 [swapper/0 (PID 0)] runs and may have it",
     "  spins     CPU 0 for a rwlock (read) that nothing tells",
     "  in D      reader (PID 71) for 14.020 s in __mutex_lock+0x15",
     "            and 1 more task: palimpsest tasks DUMP --state D",

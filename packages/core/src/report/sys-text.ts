@@ -1,7 +1,8 @@
 // The text of `sys`, and the lines with which `diagnose` begins: only what is known, nothing of what is as it should be.
-import type { SysResult, Triage, TriageEvents } from "../results/sys-results.ts";
-import { headLines } from "./audit-text.ts";
+import type { SysResult } from "../results/sys-results.ts";
+import type { Triage, TriageEvents } from "../results/triage.ts";
 import { counted, size } from "./format.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
 
 const WIDTH = 80;
@@ -41,11 +42,19 @@ export function triageLines(triage: Triage, paint: Paint): string[] {
     .filter(([, value]) => value !== "")
     .flatMap(([name, value]) => wrapped(`  ${name.padEnd(8)}  `, value));
   for (const event of events) lines.push(...wrapped(`  ${"log".padEnd(8)}  `, eventText(event)));
-  for (const { cpu, task, kind, lock } of spinning) {
+  for (const { cpu, task, kind, lock, holder, holderUnknown } of spinning) {
     const who = task === null ? "" : ` [${task.comm} (PID ${task.pid})]`;
     const what =
       lock === null ? `a ${kind} that nothing tells` : `the ${kind} ${lock.symbol === "" ? lock.address : lock.symbol}`;
-    lines.push(...wrapped(`  ${paint.yellow("spins".padEnd(8))}  `, `CPU ${cpu}${who} for ${what}`, 12));
+    const has =
+      holder !== null
+        ? `, which ${holder} has`
+        : lock === null
+          ? ""
+          : holderUnknown === null
+            ? ", which nobody has"
+            : `; who has it is not known: ${holderUnknown}`;
+    lines.push(...wrapped(`  ${paint.yellow("spins".padEnd(8))}  `, `CPU ${cpu}${who} for ${what}${has}`, 12));
   }
   for (const { pid, comm, since, sleepsIn } of uninterruptible) {
     const time = since === null ? "" : ` for ${since} s`;

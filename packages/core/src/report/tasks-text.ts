@@ -1,7 +1,7 @@
 // The text of `tasks` and `stack`: a line a task; frames as the kernel prints them, with a mark for how each was found.
 import type { StackFact, StackResult, TaskFact, TasksResult, UnwoundFrame } from "../results/task-results.ts";
-import { headLines } from "./audit-text.ts";
 import { bare, counted, grouped, table } from "./format.ts";
+import { headLines } from "./head-text.ts";
 import type { Paint } from "./paint.ts";
 
 /** How many tasks of a group are named. */

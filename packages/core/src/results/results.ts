@@ -4,6 +4,7 @@ import type { GeneratedAccount, GeneratedFact } from "./generated-results.ts";
 import type { LivepatchFact } from "./livepatch-results.ts";
 import type { PairProof } from "./pair-proof.ts";
 import type { ParavirtFacts } from "./paravirt-results.ts";
+import type { Triage } from "./triage.ts";
 import type { Finding } from "./types.ts";
 
 export interface VerdictCounts {
@@ -119,6 +120,8 @@ export interface AuditResult {
 
 export interface DiagnoseResult extends AuditResult {
   readonly schema: "palimpsest/diagnose/1";
+  /** The machine when the dump was taken, as `sys` tells it. */
+  readonly triage: Triage;
   /** The lock and unlock code that the dump's sites pair up, run in every order. */
   readonly proofs: readonly PairProof[];
 }
