@@ -1,6 +1,7 @@
 // The audit of a whole dump: the core and every loaded module, against the images that were found. What has no image, or
 // one of another build, is told as not checked; the rest goes on.
 import { formatAddress } from "../bytes/brand.ts";
+import { liveEvidence } from "../kernel/cpus/liveness.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Unknown } from "../results/types.ts";
 import { nearestName } from "../sites/base/context.ts";
@@ -11,6 +12,7 @@ import { Auditor, type NotChecked } from "./auditor.ts";
 import { kaslrOffsetOf, offsetContradiction } from "./identity.ts";
 import type { ImageSet } from "./images.ts";
 import { auditObject, type ObjectAudit } from "./object-audit.ts";
+import { leaveOutSmear } from "./smear.ts";
 import { leaveOutUnknownRules } from "./unknown-rules.ts";
 
 export type { NotChecked } from "./auditor.ts";
@@ -79,9 +81,12 @@ export function* auditSteps(
   const kaslrOffset = core === undefined ? undefined : kaslrOffsetOf(kernel, core);
   const moved = offsetContradiction(kernel, kaslrOffset);
   if (moved !== undefined) problems.push(moved);
+  const live = liveEvidence(kernel);
+  if (live !== undefined) problems.push(`the machine ran on while the dump was written (${live}): pages differ in age`);
   // Findings beyond a limit are only counted; another round sees those.
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const parts = leaveOutUnknownRules(objects);
+    const smear = leaveOutSmear(objects, live);
+    const parts = smear.length > 0 ? smear : leaveOutUnknownRules(objects);
     if (parts.length === 0) break;
     for (const part of parts) unknown.push(unknownFinding(kernel, part));
     objects.splice(0, objects.length, ...objects.map((object) => auditObject(kernel, object.replayed)));

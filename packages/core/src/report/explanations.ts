@@ -54,6 +54,14 @@ export const EXPLANATIONS: Readonly<Record<FindingId | BootFindingId, Explanatio
     decided: "At least a fifth of the mechanism's sites deviate, and the bytes around them do not.",
     next: "These sites are left out of the account. Report the kernel's release, compiler and configuration.",
   },
+  "unknown.smear": {
+    title: "a dump of a running machine, whose sites were being switched",
+    means:
+      "The file was written by a process of the machine that it shows (makedumpfile of /proc/kcore), page after page, while the kernel switched sites of this mechanism. A part of them is of before and a part of after, or the state is of another moment than the code. Whether somebody else wrote some of them cannot be told from such a dump.",
+    decided:
+      "The file has no registers of any CPU, no CPU has saved any in the kernel's crash notes, and the kernel has not panicked: a hypervisor or a crash kernel would have left some. The sites hold legal forms of their mechanism (or the INT3 of a change under way), and the mechanism is one that kernels switch while they run: ftrace, jump labels, static calls, kprobes, BPF.",
+    next: "These sites are left out of the account, so that it is not complete. Take the dump while nothing is traced, or of a machine that stands still: a crash kernel's, or the hypervisor's.",
+  },
   "unknown.state": {
     title: "the state that a mechanism follows is kept in a way that is not known",
     means:

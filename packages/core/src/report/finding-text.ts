@@ -46,6 +46,7 @@ export function findingLines(finding: Finding, paint: Paint): string[] {
     case "unknown.mechanism":
     case "unknown.state":
     case "unknown.rule":
+    case "unknown.smear":
       return [head, `    covers    ${counted(finding.length, "byte")}`, ...notes];
     case "lock.mixed":
       return [head, ...finding.notes.map((note) => `    ${note}`)];

@@ -60,7 +60,7 @@ export interface SiteStale extends FindingBase {
 
 /** Something that this kernel has and Palimpsest does not know; what it covers is left out of the account. */
 export interface Unknown extends FindingBase {
-  readonly id: "unknown.table" | "unknown.mechanism" | "unknown.state" | "unknown.rule";
+  readonly id: "unknown.table" | "unknown.mechanism" | "unknown.state" | "unknown.rule" | "unknown.smear";
   readonly mechanism: string;
 }
 

@@ -102,7 +102,7 @@ export class SiteArrays {
 
 /** Something about a mechanism that could not be replayed: becomes a finding `unknown.*`. */
 export interface UnknownPart {
-  /** "unknown.table" | "unknown.mechanism" | "unknown.state" | "unknown.rule" */
+  /** "unknown.table" | "unknown.mechanism" | "unknown.state" | "unknown.rule" | "unknown.smear" */
   readonly id: string;
   readonly mechanism: string;
   readonly object: string;
