@@ -73,3 +73,39 @@ test("what cannot be judged is counted by its reason", () => {
     { mechanism: "ftrace", state: "ftrace record", sites: 1, first: 0x1030 },
   ]);
 });
+
+test("layers that begin in the middle of a word, and those that do not, get the same verdicts", () => {
+  let seed = 3;
+  const random = (below: number): number => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31;
+    return Math.floor((seed / 2 ** 31) * below);
+  };
+  const built = Uint8Array.from({ length: 4099 }, () => random(256));
+  const shifted = (bytes: Uint8Array): Uint8Array => {
+    const room = new Uint8Array(bytes.length + 1);
+    room.set(bytes, 1);
+    return room.subarray(1);
+  };
+  const compared = (move: (bytes: Uint8Array) => Uint8Array, gaps: { offset: number; length: number }[]) => {
+    seed = 11;
+    const region = { ...patchRegion(".text", 0x1000, move(built), true), intended: move(built) };
+    const found = move(built);
+    for (let i = 0; i < 200; i++) {
+      const at = random(built.length);
+      if (i % 2 === 0) region.intended[at] ^= 1;
+      if (i % 3 === 0) found[at] ^= 1;
+      if (i % 20 === 0) region.credit[at] = 255;
+    }
+    const counts: RegionCounts = { bytes: 0, built: 0, patched: 0, absent: 0, byMechanism: new Float64Array(256) };
+    const runs = compareRegion(region, found, gaps, counts).map(({ start, length }) => [start, length]);
+    return { ...counts, runs };
+  };
+  for (const gaps of [[], [{ offset: 1001, length: 7 }]]) {
+    const whole = compared((bytes) => bytes.slice(), gaps);
+    expect(whole).toEqual(compared(shifted, gaps));
+    const differing = whole.runs.reduce((sum, [, length]) => sum + length, 0);
+    expect(whole.built + whole.patched + whole.absent + differing).toBe(4099);
+    expect(whole.patched).toBeGreaterThan(20);
+    expect(differing).toBeGreaterThan(50);
+  }
+});

@@ -61,6 +61,7 @@ it.each<[string, ObjectAudit, string | undefined, number]>([
   ["a machine that stood still", toggled("ftrace", "site.stale", NOP), undefined, 0],
   ["what is patched once", toggled("paravirt", "site.stale", NOP), "live", 0],
   ["what no step of the kernel's is", toggled("ftrace", "text.foreign", [0x90, 0x90, 0x90, 0x90, 0xc3]), "live", 0],
+  ["the old tail without INT3", toggled("ftrace", "text.foreign", [0x90, ...NOP.slice(1)]), "live", 0],
   ["INT3 with a tail of neither", toggled("ftrace", "text.foreign", [0xcc, 1, 2, 3, 5]), "live", 0],
   ["INT3 with the old tail", toggled("ftrace", "text.foreign", [0xcc, ...NOP.slice(1)]), "live", 2560],
   ["INT3 with the new tail", toggled("ftrace", "text.foreign", [0xcc, ...CALL.slice(1)]), "live", 2560],

@@ -39,6 +39,10 @@ const saved = (memory: FakeMemory): void => {
     .put32(AREAS[1] + 0x48n, 1);
   memory.text(AREAS[1] + 0x4cn, "CORE");
 };
+/** A third CPU, whose area is not in the dump. */
+const thirdArea = (memory: FakeMemory): void => {
+  memory.put32(BASE + 0x1000n, 3).put64(BASE + 0x1110n, 0xffff888000300000n);
+};
 const registers = { index: 0, source: "QEMU", registers: {} } as unknown as Dump["cpus"][number];
 
 it.each<[string, Kernel, boolean]>([
@@ -54,7 +58,8 @@ it.each<[string, Kernel, boolean]>([
   ["no VMCOREINFO", machine({ vmcoreinfo: undefined }), false],
   ["a file that is cut off", machine({ incomplete: true }), false],
   ["a kernel without crash notes", machine({}, undefined, ["crash_notes"]), false],
-  ["crash notes that are not in the dump", machine({}, (memory) => memory.put32(BASE + 0x1000n, 3)), false],
+  ["a CPU whose area nothing tells", machine({}, (memory) => memory.put32(BASE + 0x1000n, 3)), false],
+  ["crash notes that are not in the dump", machine({}, thirdArea), false],
 ])("%s", (_what, kernel, live) => {
   expect(liveEvidence(kernel) !== undefined).toBe(live);
 });
