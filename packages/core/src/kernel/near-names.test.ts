@@ -1,7 +1,7 @@
 // What is offered for a name that does not exist.
 import { expect, test } from "vitest";
 import type { SymbolTable } from "../symbols/types.ts";
-import { editsBetween, nearNames } from "./near-names.ts";
+import { changes, nearNames } from "./near-names.ts";
 
 const table = (...names: string[]): Pick<SymbolTable, "all"> => ({
   *all() {
@@ -15,11 +15,11 @@ test.each([
   ["schedulle", "schedule", 1],
   ["sdhecule", "schedule", 2],
   ["frobnic", "schedule", 3],
-  ["scheduel", "schedule", 2],
+  ["scheduel", "schedule", 1],
   ["", "ab", 2],
   ["vfs_read", "vfs_write", 3],
 ])("%s and %s are %d apart", (a, b, edits) => {
-  expect(editsBetween(a, b)).toBe(edits);
+  expect(changes(a, b, 2)).toBe(edits);
 });
 
 test("the nearest first, each name once, three at most", () => {

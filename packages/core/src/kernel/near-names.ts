@@ -11,7 +11,7 @@ export function nearNames(symbols: Pick<SymbolTable, "all">, name: string): stri
   const found = new Map<string, number>();
   for (const symbol of symbols.all()) {
     if (Math.abs(symbol.name.length - name.length) > MOST_EDITS || found.has(symbol.name)) continue;
-    const edits = editsBetween(name, symbol.name);
+    const edits = changes(symbol.name, name, MOST_EDITS);
     if (edits <= MOST_EDITS) found.set(symbol.name, edits);
   }
   return [...found]
@@ -20,17 +20,22 @@ export function nearNames(symbols: Pick<SymbolTable, "all">, name: string): stri
     .map(([near]) => near);
 }
 
-/** Letters to change, add or take away (Levenshtein), but no more than MOST_EDITS + 1 are counted. */
-export function editsBetween(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+/** Letters to change, add, leave out or swap between two names; more than `most` is told as most + 1. */
+export function changes(a: string, b: string, most: number): number {
+  if (Math.abs(a.length - b.length) > most) return most + 1;
+  let older: number[] = [];
+  let before = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
-    const next = [i];
+    const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      const same = a.charCodeAt(i - 1) === b.charCodeAt(j - 1);
-      next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (same ? 0 : 1)));
+      const same = a[i - 1] === b[j - 1];
+      let least = Math.min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (same ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, older[j - 2] + 1);
+      row.push(least);
     }
-    if (Math.min(...next) > MOST_EDITS) return MOST_EDITS + 1;
-    row = next;
+    if (Math.min(...row) > most) return most + 1;
+    older = before;
+    before = row;
   }
-  return Math.min(row[b.length], MOST_EDITS + 1);
+  return before[b.length];
 }

@@ -31,6 +31,8 @@ const MAX_ELEMENTS = 16;
 /** Bytes of an array that are looked at, and shown. */
 const MAX_READ = 4096;
 const MAX_BYTES = 32;
+/** Of a text that is pointed to. */
+const MAX_TEXT = 256;
 
 /** @param path the member of `type` that is shown; all of it without one */
 export function structureValues(kernel: Kernel, address: VirtualAddress, type: string, path?: string): StructureValues {
@@ -73,6 +75,7 @@ function memberValue(kernel: Kernel, address: VirtualAddress, member: Member): s
   if (![1, 2, 4, 8].includes(size) || member.count !== undefined) return hexOf(bytes, size);
   let value = 0n;
   for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]);
+  if (/^(const )?char \*$/.test(typeName)) return [pointerText(kernel, value), ...stringAt(kernel, value)].join(" ");
   if (typeName.endsWith("*") || typeName.includes("(*)")) return pointerText(kernel, value);
   let bits = size * 8;
   if (member.bitSize !== undefined) {
@@ -98,6 +101,21 @@ function pointerText(kernel: Kernel, value: bigint): string {
   // Far behind a symbol lies something that has none.
   const named = near !== undefined && near.offset < (near.size ?? 4096);
   return named ? `${formatAddress(value)} ${describeAddress(kernel, address)}` : formatAddress(value);
+}
+
+/** The text that a char * of the kernel points to, as far as a person reads it; none for what is no text. */
+function stringAt(kernel: Kernel, value: bigint): string[] {
+  if (value < 1n << 63n) return [];
+  const bytes = new Uint8Array(MAX_TEXT);
+  let length = MAX_TEXT;
+  kernel.memory.readPresent(virtualAddress(value), bytes, (offset) => {
+    length = Math.min(length, offset);
+  });
+  const end = bytes.indexOf(0);
+  const whole = end >= 0 && end < length;
+  const text = bytes.subarray(0, whole ? end : length);
+  if ((text.length === 0 && !whole) || text.some((byte) => byte < 0x09 || byte >= 0x7f)) return [];
+  return [`${textOf(text)}${whole ? "" : "…"}`];
 }
 
 function textOf(bytes: Uint8Array): string {

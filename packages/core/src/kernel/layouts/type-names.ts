@@ -2,6 +2,7 @@
 // meant.
 import { MissingError } from "../../bytes/errors.ts";
 import type { TypeTable } from "../../symbols/types.ts";
+import { changes } from "../near-names.ts";
 
 export interface TypeChoice {
   /** "struct module", "enum system_states", "u64" */
@@ -31,10 +32,7 @@ export function resolveType(types: TypeTable, text: string): TypeChoice {
   const dot = bare.search(/[.[]/);
   const name = dot < 0 ? bare : bare.slice(0, dot);
   const path = dot < 0 ? undefined : bare.slice(bare[dot] === "." ? dot + 1 : dot);
-  const hasKind = KINDS.some((kind) => name.startsWith(`${kind} `));
-  const type = (hasKind ? [name] : [...KINDS.map((kind) => `${kind} ${name}`), name]).find((each) =>
-    known(types, each),
-  );
+  const type = typeCalled(types, name);
   if (type === undefined) {
     const like = similar(types.names(), name);
     throw new MissingError(
@@ -56,6 +54,17 @@ export function resolveType(types: TypeTable, text: string): TypeChoice {
   return { type, path };
 }
 
+/** The type as the table calls it, pointers to it too: "task_struct *" is a "struct task_struct *". */
+function typeCalled(types: TypeTable, name: string): string | undefined {
+  const [, pointed, stars] = /^(.*?)\s*((?:\*\s*)+)$/.exec(name) ?? [];
+  if (stars !== undefined) {
+    const to = pointed === "void" || pointed === "char" ? pointed : typeCalled(types, pointed);
+    return to && `${to} ${stars.replaceAll(/\s/g, "")}`;
+  }
+  const hasKind = KINDS.some((kind) => name.startsWith(`${kind} `));
+  return (hasKind ? [name] : [...KINDS.map((kind) => `${kind} ${name}`), name]).find((each) => known(types, each));
+}
+
 /** Names that differ in few letters, or hold the wanted one; the nearest first. */
 export function similar(names: Iterable<string>, wanted: string): string[] {
   const bare = (name: string): string => name.replace(/^(struct|union|enum) /, "");
@@ -70,24 +79,4 @@ export function similar(names: Iterable<string>, wanted: string): string[] {
     .sort(([, a], [, b]) => a - b)
     .slice(0, MOST)
     .map(([name]) => name);
-}
-
-/** Letters to change, add, leave out or swap between two names; more than `most` is told as most + 1. */
-function changes(a: string, b: string, most: number): number {
-  if (Math.abs(a.length - b.length) > most) return most + 1;
-  let older: number[] = [];
-  let before = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1];
-      let least = Math.min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (same ? 0 : 1));
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) least = Math.min(least, older[j - 2] + 1);
-      row.push(least);
-    }
-    if (Math.min(...row) > most) return most + 1;
-    older = before;
-    before = row;
-  }
-  return before[b.length];
 }
