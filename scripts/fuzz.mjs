@@ -3,6 +3,7 @@
 //
 //   npm run fuzz                                   half a minute a target
 //   npm run fuzz -- --minutes 10 kdump btf         ten minutes each of these
+//   npm run fuzz -- --minutes 1 --cases 200        … but no more than 200 cases each
 //   npm run fuzz -- --seed 1234 --minutes 0 kdump  one case again
 import { spawn } from "node:child_process";
 import { dirname, join } from "node:path";
@@ -18,7 +19,12 @@ const STACK_OF_KINDS = 20;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { minutes: { type: "string", default: "0.5" }, seed: { type: "string" }, list: { type: "boolean" } },
+  options: {
+    minutes: { type: "string", default: "0.5" },
+    cases: { type: "string", default: "1000000000" },
+    seed: { type: "string" },
+    list: { type: "boolean" },
+  },
 });
 const minutes = Number(values.minutes);
 if (!(minutes >= 0)) {
@@ -51,7 +57,14 @@ if (values.list || unknown.length > 0) {
 /** Runs one target; gives its cases and what went wrong. */
 function fuzz(target, seed) {
   return new Promise((resolve) => {
-    const args = [join(outdir, "worker.js"), target, String(seed), String(minutes * 60), join(root, "schema")];
+    const args = [
+      join(outdir, "worker.js"),
+      target,
+      String(seed),
+      String(minutes * 60),
+      join(root, "schema"),
+      values.cases,
+    ];
     const child = spawn(process.execPath, ["--max-old-space-size=1024", ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });

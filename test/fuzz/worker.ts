@@ -12,7 +12,7 @@ import { type Files, TARGETS, WITNESS } from "./targets.ts";
 const MOST_SECONDS = 10;
 const MOST_BYTES = 1 << 30;
 
-const [, , targetName, firstSeed, seconds, schemas] = process.argv;
+const [, , targetName, firstSeed, seconds, schemas, most] = process.argv;
 const say = (line: object): void => {
   writeSync(1, `${JSON.stringify(line)}\n`);
 };
@@ -129,7 +129,7 @@ async function main(): Promise<void> {
     const cleanBytes = account === undefined ? 0 : account.bytes + account.freed;
     const end = Date.now() + Number(seconds) * 1000;
     let cases = 0;
-    for (let seed = Number(firstSeed); cases === 0 || Date.now() < end; seed++, cases++) {
+    for (let seed = Number(firstSeed); cases === 0 || (Date.now() < end && cases < Number(most)); seed++, cases++) {
       const random = new Random(seed);
       process.chdir(folder);
       write(place, target.damage(random));
