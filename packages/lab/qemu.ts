@@ -1,10 +1,12 @@
 // One guest under QEMU's software emulation: started, watched on its serial console until it says that it is ready,
 // dumped over QMP, ended. Every step has a time limit, and no guest outlives the lab.
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { running } from "./children.ts";
 import { lastLines, missingProgram } from "./command.ts";
 import { LabError } from "./errors.ts";
 import { QmpClient } from "./qmp.ts";
@@ -29,11 +31,6 @@ export interface GuestMachine {
 
 /** The guest died, hung or panicked before it was ready: with software emulation worth another try. */
 export class GuestDiedError extends LabError {}
-
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
-});
 
 /** A started guest. `stop` must be called whatever happens. */
 export class Guest {

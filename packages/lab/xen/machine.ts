@@ -1,9 +1,11 @@
 // The machine that real Xen runs on: one QEMU process, emulated unless the processor can nest. Watched on its serial line,
 // woken once a second, and never left behind.
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { running } from "../children.ts";
 import { lastLines, missingProgram } from "../command.ts";
 import { LabError } from "../errors.ts";
 import { QmpClient } from "../qmp.ts";
@@ -61,11 +63,6 @@ export function machineArguments(options: XenMachineOptions, nested: boolean): s
     ...["-qmp", `unix:${join(folder, "qmp")},server=on,wait=off`],
   ];
 }
-
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
-});
 
 /** A started machine. `stop` must be called whatever happens. */
 export class XenMachine {
