@@ -1,21 +1,15 @@
 // The entries of a relocation table that lie in one section. Kernels come with up to 20,000 sections and 350,000 entries: a
 // walk over all entries for each section never ends.
+import { derived } from "../bytes/derived.ts";
 
-/** Tables in ascending order, by the tables that images hold (relocs.c sorts them nearly, not wholly). */
-const ordered = new WeakMap<Int32Array, Int32Array>();
-
+/** A table in ascending order (relocs.c sorts them nearly, not wholly). */
 function inOrder(entries: Int32Array): Int32Array {
-  let known = ordered.get(entries);
-  if (known === undefined) {
-    known = entries.every((entry, i) => i === 0 || entries[i - 1] <= entry) ? entries : entries.slice().sort();
-    ordered.set(entries, known);
-  }
-  return known;
+  return entries.every((entry, i) => i === 0 || entries[i - 1] <= entry) ? entries : entries.slice().sort();
 }
 
 /** The entries in [from, to), ascending, as a view. */
 export function entriesIn(entries: Int32Array, from: number, to: number): Int32Array {
-  const sorted = inOrder(entries);
+  const sorted = derived(entries, inOrder);
   const first = lowerBound(sorted, from);
   return sorted.subarray(first, Math.max(first, lowerBound(sorted, to)));
 }

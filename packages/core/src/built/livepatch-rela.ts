@@ -1,6 +1,7 @@
 // Relocations of a livepatch module that the ordinary loader leaves alone: sections .klp.rela.OBJECT.SECTION, whose symbols
 // .klp.sym.OBJECT.NAME,POSITION need not be exported. They are written once OBJECT is there (klp_write_section_relocs() in
 // kernel/livepatch/core.c, since 4.7).
+import { derived } from "../bytes/derived.ts";
 import type { ElfSection } from "../bytes/elf.ts";
 import type { ElfFile } from "../image/types.ts";
 import type { Kernel } from "../kernel/kernel.ts";
@@ -22,23 +23,21 @@ export function isLivepatchRela(section: ElfSection): boolean {
 
 /** The livepatch relocations of one section, in file order. */
 export function livepatchRelas(elf: ElfFile, target: ElfSection): readonly LivepatchRela[] {
-  let known = byTarget.get(elf);
-  if (known === undefined) {
-    known = new Map();
-    for (const section of elf.sections) {
-      const object = isLivepatchRela(section) ? /^\.klp\.rela\.([^.]{1,55})/.exec(section.name)?.[1] : undefined;
-      if (object === undefined) continue;
-      const list = known.get(section.info);
-      if (list === undefined) known.set(section.info, [{ section, object }]);
-      else list.push({ section, object });
-    }
-    byTarget.set(elf, known);
-  }
-  return known.get(target.index) ?? [];
+  return derived(elf, byTarget).get(target.index) ?? [];
 }
 
 /** Those of all targets: a module may have thousands of sections. */
-const byTarget = new WeakMap<ElfFile, Map<number, LivepatchRela[]>>();
+function byTarget(elf: ElfFile): Map<number, LivepatchRela[]> {
+  const all = new Map<number, LivepatchRela[]>();
+  for (const section of elf.sections) {
+    const object = isLivepatchRela(section) ? /^\.klp\.rela\.([^.]{1,55})/.exec(section.name)?.[1] : undefined;
+    if (object === undefined) continue;
+    const list = all.get(section.info);
+    if (list === undefined) all.set(section.info, [{ section, object }]);
+    else list.push({ section, object });
+  }
+  return all;
+}
 
 /**
  * What stands at the targets of an object's relocations. "applied": the relocated values; "clear": as in the file, since

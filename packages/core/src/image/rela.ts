@@ -1,5 +1,6 @@
 // The relocations of one section of a .ko, as columns: linking a module walks tens of thousands of them, and the
 // tables of patch sites are found through them.
+import { derived } from "../bytes/derived.ts";
 import { type ElfSection, readSection } from "../bytes/elf.ts";
 import { FormatError } from "../bytes/errors.ts";
 import type { ElfFile } from "./types.ts";
@@ -28,20 +29,18 @@ export interface Relocations {
 
 /** The SHT_RELA section by which the loader changes `target`, not one of livepatch; undefined when there is none. */
 export function relaFor(elf: ElfFile, target: ElfSection): ElfSection | undefined {
-  let known = byTarget.get(elf);
-  if (known === undefined) {
-    known = new Map();
-    for (const section of elf.sections) {
-      if (section.type !== SHT_RELA || section.name.startsWith(".klp.") || known.has(section.info)) continue;
-      known.set(section.info, section);
-    }
-    byTarget.set(elf, known);
-  }
-  return known.get(target.index);
+  return derived(elf, byTarget).get(target.index);
 }
 
 /** The first such section of each target: a module may have thousands of both. */
-const byTarget = new WeakMap<ElfFile, Map<number, ElfSection>>();
+function byTarget(elf: ElfFile): Map<number, ElfSection> {
+  const first = new Map<number, ElfSection>();
+  for (const section of elf.sections) {
+    if (section.type !== SHT_RELA || section.name.startsWith(".klp.") || first.has(section.info)) continue;
+    first.set(section.info, section);
+  }
+  return first;
+}
 
 /**
  * Reads the relocations of a SHT_RELA section.

@@ -1,7 +1,9 @@
 // Tables of patch sites that belong to no mechanism that is known. A section gives itself away by its name, or by what it
 // lists: places in the text that hold other bytes than were built. Those are one finding, not a heap of foreign bytes.
+
 import type { BuiltObject, BuiltSection } from "../../built/object.ts";
 import { fromKernelOffset, type KernelOffset, toKernelOffset } from "../../bytes/brand.ts";
+import { derived } from "../../bytes/derived.ts";
 import { PalimpsestError } from "../../bytes/errors.ts";
 import { RangeIndex } from "../../bytes/range-index.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
@@ -194,15 +196,8 @@ function symbolPairs(kernel: Kernel): (readonly [string, string])[] {
   return pairs;
 }
 
-const textOf = new WeakMap<BuiltObject, RangeIndex<BuiltSection>>();
-
 function textIndex(object: BuiltObject): RangeIndex<BuiltSection> {
-  let known = textOf.get(object);
-  if (known === undefined) {
-    known = new RangeIndex(object.text.map((part) => ({ start: part.start, length: part.bytes.length, value: part })));
-    textOf.set(object, known);
-  }
-  return known;
+  return new RangeIndex(object.text.map((part) => ({ start: part.start, length: part.bytes.length, value: part })));
 }
 
 interface Listed {
@@ -216,7 +211,7 @@ export function listedPlaces(object: BuiltObject, table: BuiltSection): Listed |
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const relative = (at: number): KernelOffset => start + at + getI32(bytes, at);
   const absolute = (at: number): KernelOffset => toKernelOffset(view.getBigUint64(at, true)) ?? -1;
-  const text = textIndex(object);
+  const text = derived(object, textIndex);
   const isCode = (place: KernelOffset): boolean =>
     text.find(place) !== undefined || (place >= 0 && object.at(place)?.executable === true);
   const tryForm = (stride: number, field: number, place: (at: number) => KernelOffset): Listed | undefined => {
